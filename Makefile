@@ -1,0 +1,53 @@
+.PHONY: help install demo test test-system check format bench build
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
+BIN := .venv/bin
+SYSTEM_TESTS := $(wildcard tests/system/test_*.py)
+BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/trainer_overhead.py)
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install: .venv/installed  ## Make .venv with everything that is needed
+	@:
+
+# A second run does nothing until the lock or the project's metadata changes.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo >&2 'llmtrain needs Python 3.11 or newer: make PYTHON=/path/to/python3.11'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo >&2 'This Python cannot make virtual environments: apt install python3-venv'; exit 1; }
+	@echo 'Making the virtual environment .venv'
+	@$(PYTHON) -m venv .venv
+	@echo 'Installing the locked packages, PyTorch among them (1.2 GB on disk, about a minute)'
+	@DS_BUILD_OPS=0 $(BIN)/pip install -qq --use-pep517 -r requirements.lock
+	@$(BIN)/pip install -qq --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: install  ## Train gpt-tiny on this machine, two processes
+	@echo 'Training gpt-tiny: llmtrain run recipe=gpt-tiny'
+	@$(BIN)/llmtrain run recipe=gpt-tiny
+
+test: install  ## Run the tests that pip alone can serve
+	$(BIN)/pytest -n auto --dist loadscope --ignore tests/system --ignore tests/packaging
+
+test-system: install  ## Run the tests that need root and Debian packages
+	$(if $(SYSTEM_TESTS),$(BIN)/pytest tests/system,@echo 'There are no system tests yet')
+
+check: install  ## Check style, types, import direction and the wheel
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest tests/packaging
+
+format: install  ## Rewrite the code in the house style
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install  ## Measure start-up time and trainer overhead
+	$(foreach file,$(BENCHMARKS),$(BIN)/python -m $(subst /,.,$(basename $(file))) &&) true
+
+build: install  ## Build the sdist and the wheel into dist/
+	$(BIN)/python -m build --no-isolation

@@ -1,0 +1,186 @@
+"""A published row as a recipe, with the software stack that ran it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.fills import Filled, filled, rule_for
+from benchmarks.points import Point
+from benchmarks.shapes import NotExpressible, shape_of
+from llmtrain.config.batch import Batch
+from llmtrain.config.build import build
+from llmtrain.config.errors import LlmtrainError
+from llmtrain.config.numerics import Fp8, Kernels, Precision, Recompute
+from llmtrain.config.parallel import Parallel
+from llmtrain.config.place import Backend, Cluster, Gpu, Network
+from llmtrain.config.recipe import Recipe
+from llmtrain.config.training import Optim
+
+DATA = Path(__file__).parent / "data"
+GPUS = Path(__file__).parent.parent / "recipes" / "gpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expressed:
+    """A row that a recipe can say."""
+
+    recipe: Recipe
+    """What was trained, and where."""
+    stack: str
+    """Software stack (``planner/data/stacks``)."""
+    fills: tuple[str, ...]
+    """Blank cells and how they were filled."""
+
+
+def express(point: Point, family: Sequence[Point]) -> Expressed:
+    """The recipe of a row; ``family`` are the rows of the same source.
+
+    Raises:
+        NotExpressible: with the reason.
+    """
+    _refuse(point)
+    cluster = cluster_of(point)
+    try:
+        model = shape_of(point)
+        layout = filled(point, model, family)
+        rule = rule_for(point, cluster.gpu.arch)
+        recipe = _recipe(point, layout, cluster, model, rule.get("fill", {}))
+    except LlmtrainError as error:
+        raise NotExpressible(f"no valid recipe: {error}") from error
+    return Expressed(recipe=recipe, stack=rule["stack"], fills=layout.notes)
+
+
+def _refuse(point: Point) -> None:
+    notes, numbers = point.text("notes"), point.text("precision")
+    if "LoRA" in notes or "lora" in point.family:
+        raise NotExpressible("LoRA: a recipe trains all weights")
+    if "ONE LAYER" in notes:
+        raise NotExpressible("one layer, not a step")
+    if "fp4" in numbers:
+        raise NotExpressible(f"precision {numbers}: a recipe has no 4-bit numbers")
+
+
+@lru_cache
+def _machines() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((DATA / "machines.yaml").read_text(encoding="utf-8"))
+    return data
+
+
+def cluster_of(point: Point) -> Cluster:
+    """The cluster of a row: its GPU, its NVLink domain, and the NICs its interconnect names.
+
+    Raises:
+        NotExpressible: if the GPU is unknown.
+    """
+    machines, name = _machines(), point.text("gpu").lower()
+    entry = machines["gpus"].get(machines["aliases"].get(name, name))
+    if entry is None:
+        known = ", ".join(machines["gpus"])
+        raise NotExpressible(f"GPU {name or '(blank)'} is not known; known: {known}")
+    data = yaml.safe_load((GPUS / f"{entry['gpu']}.yaml").read_text(encoding="utf-8"))
+    gpu = build(Gpu, data)
+    differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts") if key in entry}
+    gpu = replace(gpu, **differs)
+    node = point.whole("gpus_per_node") or 8
+    per_node = entry["domain"] if entry["domain"] > 8 else node
+    return Cluster(
+        name=name,
+        gpu=gpu,
+        gpus_per_node=per_node,
+        network=_network(point, gpu, entry["nvlink_gb_per_s"], per_node, node),
+    )
+
+
+def _network(point: Point, gpu: Gpu, nvlink: float, per_node: int, node: int) -> Network:
+    """NICs of a node from words like ``8x400G`` or ``1600Gbps/node``."""
+    usual, words = _machines()["network"][gpu.arch], point.text("interconnect")
+    nics, rate = usual["nics"], usual["gb_per_s"]
+    several = re.search(r"(\d+)\s*x\s*(\d+)\s*G", words)
+    together = re.search(r"(\d+)\s*Gbps", words)
+    if several:
+        nics, rate = int(several[1]), int(several[2]) / 8
+    elif together:
+        rate = int(together[1]) / 8 / nics
+    if re.search(r"NVLink\s+(\d+)\s*GB/s", words):
+        nvlink = float(re.search(r"NVLink\s+(\d+)", words)[1])  # type: ignore[index]
+    return Network(
+        nvlink_gb_per_s=nvlink,
+        kind="infiniband",
+        nics_per_node=max(1, round(nics * per_node / max(node, 1))),
+        nic_gb_per_s=rate,
+    )
+
+
+def _recipe(
+    point: Point, layout: Filled, cluster: Cluster, model: Any, fill: dict[str, bool]
+) -> Recipe:
+    overlap = bool(fill.get("overlap"))
+    return Recipe(
+        name=point.id,
+        gpus=layout.gpus,
+        model=model,
+        cluster=cluster,
+        backend=Backend(name="megatron-lm"),
+        parallel=_parallel(point, layout),
+        batch=Batch(micro=layout.micro, global_=layout.global_batch),
+        precision=_precision(point),
+        optim=Optim(
+            zero=layout.zero,
+            overlap_grad_reduce=overlap,
+            overlap_param_gather=overlap and layout.zero > 0,
+        ),
+        recompute=_recompute(point),
+        kernels=Kernels(tp_overlap=bool(fill.get("tp_overlap")) and layout.sequence),
+    )
+
+
+def _parallel(point: Point, layout: Filled) -> Parallel:
+    layers = point.whole("layers") or 1
+    chunks = layout.pp * layout.vpp
+    uneven = None if layers % chunks == 0 else _spread(layers, chunks)
+    return Parallel(
+        tp=layout.tp, pp=layout.pp, vpp=layout.vpp, cp=layout.cp, ep=layout.ep,
+        etp=_expert_tp(point, layout), sequence=layout.sequence, layers_per_stage=uneven,
+    )  # fmt: skip
+
+
+def _spread(layers: int, chunks: int) -> tuple[int, ...]:
+    """As even as it goes, the ends the lighter ones."""
+    small, more = divmod(layers, chunks)
+    counts = [small] * chunks
+    for place in range(more):
+        counts[(place + 1) % chunks] += 1
+    return tuple(counts)
+
+
+def _expert_tp(point: Point, layout: Filled) -> int | None:
+    stated = re.search(r"ETP\s*=?\s*(\d+)", point.text("notes"))
+    if stated:
+        return int(stated[1])
+    if layout.ep == 1:
+        return None
+    fits = layout.gpus % (layout.tp * layout.ep * layout.pp) == 0
+    return layout.tp if fits and "mla" not in point.text("arch") else 1
+
+
+def _precision(point: Point) -> Precision:
+    numbers = point.text("precision").lower()
+    if "fp8" in numbers:
+        mx = "mx" in numbers
+        return Precision(kind="fp8", fp8=Fp8(recipe="mxfp8" if mx else "delayed"))
+    return Precision(kind="fp16" if "fp16" in numbers else "bf16")
+
+
+def _recompute(point: Point) -> Recompute:
+    kind = point.text("recompute").lower()
+    block = re.search(r"block\s*\(\s*(\d+)", kind)
+    if block:
+        return Recompute(kind="full", method="block", layers=int(block[1]))
+    if kind.startswith("full"):
+        return Recompute(kind="full")
+    return Recompute(kind="selective" if kind.startswith("sel") else "none")

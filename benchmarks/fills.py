@@ -1,0 +1,168 @@
+"""What a row leaves blank: filled from its family, or by what its stack does; each fill is said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.points import Point
+from benchmarks.shapes import NotExpressible
+from llmtrain.config.model import Model
+
+FOLDER = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filled:
+    """A row's layout without blanks."""
+
+    tp: int
+    """Tensor parallel."""
+    pp: int
+    """Pipeline parallel."""
+    vpp: int
+    """Chunks of a stage."""
+    cp: int
+    """Context parallel."""
+    ep: int
+    """Expert parallel."""
+    micro: int
+    """Sequences of a micro-batch."""
+    global_batch: int
+    """Sequences of a step."""
+    gpus: int
+    """GPUs."""
+    sequence: bool
+    """Sequence parallel."""
+    zero: int
+    """ZeRO stage."""
+    notes: tuple[str, ...]
+    """What was filled, and by which rule."""
+
+    @property
+    def dp(self) -> int:
+        """Data parallel."""
+        return max(1, self.gpus // (self.tp * self.pp * self.cp))
+
+
+@lru_cache
+def framework_rules() -> tuple[dict[str, Any], ...]:
+    """Rules of ``data/frameworks.yaml``."""
+    text = (FOLDER / "frameworks.yaml").read_text(encoding="utf-8")
+    return tuple(yaml.safe_load(text)["rules"])
+
+
+def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
+    """The first rule that fits a row: its ``stack`` and its ``fill``."""
+    return next(rule for rule in framework_rules() if _fits(rule["when"], point, gpu_arch))
+
+
+def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
+    words = all(
+        any(word.lower() in point.text(column).lower() for word in when[column])
+        for column in ("framework", "notes")
+        if column in when
+    )
+    year = point.number("year") or 2024
+    years = "year" not in when or when["year"][0] <= year <= when["year"][1]
+    return words and years and ("arch" not in when or gpu_arch in when["arch"])
+
+
+def filled(point: Point, model: Model, others: Sequence[Point]) -> Filled:
+    """The row's layout.
+
+    Raises:
+        NotExpressible: if GPUs, batch or layout are unknown and nothing in its family tells them.
+    """
+    said: list[str] = []
+    gpus, batch = point.whole("gpus"), point.whole("global_batch")
+    if gpus is None or batch is None:
+        what = "GPUs" if gpus is None else "global batch"
+        raise NotExpressible(f"the number of {what} is not published")
+    tp, pp = _degrees(point, others, said)
+    cp, ep = point.whole("cp") or 1, point.whole("ep") or 1
+    if gpus % (tp * pp * cp):
+        raise NotExpressible(f"{gpus} GPUs are no multiple of tp {tp} x pp {pp} x cp {cp}")
+    dp = gpus // (tp * pp * cp)
+    micro = _micro(point, others, batch, dp, pp, said)
+    return Filled(
+        tp=tp, pp=pp, cp=cp, ep=ep, micro=micro, gpus=gpus, global_batch=batch,
+        vpp=_chunks(point, model, pp, batch // max(1, dp * micro), others, said),
+        sequence=_sequence(point, tp, said),
+        zero=_zero(point, said),
+        notes=tuple(said),
+    )  # fmt: skip
+
+
+def _degrees(point: Point, others: Sequence[Point], said: list[str]) -> tuple[int, int]:
+    tp, pp = point.whole("tp"), point.whole("pp")
+    if tp is not None and pp is not None:
+        return tp, pp
+    for other in others:
+        found = other.whole("tp"), other.whole("pp")
+        alike = other.shape == point.shape and (other.whole("cp") or 1) == (point.whole("cp") or 1)
+        if alike and found[0] and found[1]:
+            said.append(f"tp, pp: as {other.id}")
+            return found[0], found[1]
+    raise NotExpressible("the layout (tp, pp) is not published")
+
+
+def _micro(
+    point: Point, others: Sequence[Point], batch: int, dp: int, pp: int, said: list[str]
+) -> int:
+    given = point.whole("micro_batch")
+    if given is not None:
+        return given
+    each = batch // dp if batch % dp == 0 else 1
+    for other in others:
+        size = other.whole("micro_batch")
+        alike = other.shape == point.shape and other.text("tp") == point.text("tp")
+        if size and alike and each % size == 0:
+            said.append(f"micro-batch: as {other.id}")
+            return size
+    limit = 1 if pp > 1 else 16 if (point.number("year") or 2024) <= 2020 else 4
+    size = max(s for s in (1, 2, 4, 8, 16) if s <= limit and each % s == 0)
+    said.append(f"micro-batch: {size}")
+    return size
+
+
+def _chunks(
+    point: Point, model: Model, pp: int, count: int, others: Sequence[Point], said: list[str]
+) -> int:
+    """Interleaving where it is not stated: Megatron from 2021 on, not in DeepSpeed's engine."""
+    given = point.whole("vpp")
+    if given is not None or pp == 1:
+        return given or 1
+    framework = point.text("framework")
+    early = "earlier software" in point.text("notes") or "DeepSpeed" in framework
+    if early or ("egatron" not in framework and "NeMo" not in framework):
+        return 1
+    for other in others:
+        found = other.whole("vpp")
+        if found and other.shape == point.shape and other.whole("pp") == pp:
+            said.append(f"vpp: as {other.id}")
+            return found
+    chunks = model.layers // pp if model.layers % pp == 0 and count % pp == 0 else 1
+    said.append(f"vpp: {chunks}, one layer a chunk" if chunks > 1 else "vpp: 1")
+    return chunks
+
+
+def _sequence(point: Point, tp: int, said: list[str]) -> bool:
+    given = point.text("sequence_parallel")
+    if given:
+        return given not in ("0", "0.0", "false", "False")
+    if tp > 1:
+        said.append("sequence parallel: on from 2023")
+    return tp > 1 and (point.number("year") or 2024) >= 2023
+
+
+def _zero(point: Point, said: list[str]) -> int:
+    given = point.text("zero_stage")
+    if not given:
+        said.append("ZeRO: 1 from 2023, else 0")
+        return 1 if (point.number("year") or 2024) >= 2023 else 0
+    digits = [int(sign) for sign in given if sign.isdigit()]
+    return 3 if "fsdp" in given.lower() else min(3, digits[0] if digits else 0)

@@ -1,0 +1,117 @@
+"""A row's model: what the columns say, and what its published size tells of the rest."""
+
+from itertools import product
+
+from benchmarks.points import Point
+from llmtrain.config.model import Activation, Mla, Model, Norm, Positions
+from llmtrain.planner.operators import padded_vocab
+
+
+class NotExpressible(Exception):
+    """A row that no recipe can say, with the reason."""
+
+
+DEEPSEEK = Mla(q_rank=1536)
+"""The latent attention of DeepSeek-V3 and of the models built like it (arXiv 2412.19437)."""
+
+
+def shape_of(point: Point) -> Model:
+    """The model of a row.
+
+    Raises:
+        NotExpressible: if its shape is not published, or is no decoder-only transformer.
+    """
+    arch = point.text("arch")
+    if "mamba" in arch or "hybrid" in arch:
+        raise NotExpressible(f"arch {arch}: only transformers are modelled")
+    missing = [name for name in ("layers", "hidden", "heads") if point.whole(name) is None]
+    if missing:
+        raise NotExpressible(f"the model's shape is not published: {', '.join(missing)}")
+    return _nearest([_model(point, choice) for choice in _choices(point)], point)
+
+
+Choice = tuple[bool, bool, int | None]
+"""Gated feed-forward, tied embeddings, width of a head."""
+
+
+def _choices(point: Point) -> list[Choice]:
+    """What the columns leave open, the likely choice first."""
+    llama = point.text("arch") != "gpt"
+    gates = [llama] if llama else [False, True]
+    ties = [False, True] if llama or (point.whole("vocab") or 0) >= 200_000 else [True, False]
+    heads, hidden = point.whole("heads") or 1, point.whole("hidden") or 1
+    if hidden % heads == 0 and "moe" not in point.text("arch"):
+        return list(product(gates, ties, [None]))
+    widths: list[int | None] = [128, 64] if hidden % heads else [None, 128, 64]
+    return list(product(gates, ties, widths))
+
+
+def _nearest(models: list[Model], point: Point) -> Model:
+    """The first model within 1.5 % of the published size, else the nearest."""
+    size = point.number("params_b")
+    if size is None:
+        return models[0]
+    errors = [abs(parameters(model) / (size * 1e9) - 1.0) for model in models]
+    best = min(errors)
+    close = [m for m, error in zip(models, errors, strict=True) if error <= max(best, 0.015)]
+    return close[0]
+
+
+def parameters(model: Model) -> float:
+    """About how many parameters a model has: its matrices."""
+    attention = model.hidden * model.head_size * (2 * model.heads + 2 * model.kv_head_count)
+    gate = 3 if model.gated else 2
+    dense = gate * model.hidden * model.ffn_size
+    expert = gate * model.hidden * model.expert_ffn_size
+    moe = model.layers - model.dense_layers if model.experts else 0
+    routed = moe * ((model.experts or 0) + model.shared_experts) * expert
+    ends = padded_vocab(model, 1) * model.hidden * (1 if model.tied else 2)
+    return model.layers * attention + (model.layers - moe) * dense + routed + ends
+
+
+def _model(point: Point, choice: Choice) -> Model:
+    gated, tied, width = choice
+    llama = point.text("arch") != "gpt"
+    mla = "mla" in point.text("arch")
+    experts = point.whole("experts")
+    positions: Positions = "rope" if llama else "learned"
+    norm: Norm = "rmsnorm" if llama else "layernorm"
+    activation: Activation = ("swiglu" if llama else "geglu") if gated else "gelu"
+    return Model(
+        name=point.id,
+        layers=point.whole("layers") or 1,
+        hidden=point.whole("hidden") or 1,
+        heads=point.whole("heads") or 1,
+        kv_heads=point.whole("kv_heads"),
+        ffn=point.whole("ffn") or _llama_ffn(point),
+        vocab=point.whole("vocab") or (32000 if llama else 51200),
+        seq=point.whole("seq") or 2048,
+        head_dim=width,
+        experts=experts,
+        topk=(point.whole("topk") or 1) if experts else None,
+        moe_ffn=point.whole("moe_ffn") if experts else None,
+        shared_experts=1 if mla and experts else 0,
+        dense_layers=_dense_layers(point) if mla and experts else 0,
+        activation=activation,
+        norm=norm,
+        positions=positions,
+        tied=tied,
+        bias=not llama,
+        mla=DEEPSEEK if mla else None,
+        mtp=1 if mla and "w/ MTP" in point.text("notes") else 0,
+    )
+
+
+def _dense_layers(point: Point) -> int:
+    """DeepSeek-V3 begins with 3 dense layers, Kimi K2 (384 experts) with one."""
+    return min(3 if (point.whole("experts") or 0) <= 256 else 1, point.whole("layers") or 1)
+
+
+def _llama_ffn(point: Point) -> int | None:
+    """LLaMA's rule where the width is not given: 8/3 hidden in steps of 256, or as known."""
+    if point.text("arch") == "gpt":
+        return None
+    hidden = point.whole("hidden") or 1
+    known = {4096: 14336, 5120: 13824, 8192: 28672, 16384: 53248}
+    rule = -(-8 * hidden // 3 // 256) * 256
+    return known.get(hidden, rule) if (point.whole("vocab") or 0) > 100_000 else rule

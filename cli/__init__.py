@@ -1,0 +1,1 @@
+"""The `llmtrain` command: one module for each verb; they parse, call and print."""

@@ -1,0 +1,47 @@
+"""From arguments to a plan, the same for every verb."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmtrain.config.compose import compose
+from llmtrain.config.errors import PlanError
+from llmtrain.planner.plan import Plan, is_launchable, make_plan
+
+
+def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
+    """Compose and plan; errors as those of the two. ``recipe=FILE.sh`` is imported first."""
+    words = list(arguments or ())
+    script = _script(words)
+    if script is None:
+        return make_plan(compose(words, folders, is_launchable))
+    from tempfile import TemporaryDirectory
+
+    from llmtrain.cli.answer import err, print_warnings
+    from llmtrain.launchers.importing.recipe import import_file, listed
+
+    # What only the command line can know decides how the file is read.
+    told = ("cluster=", "backend.version=")
+    found = import_file(script, tuple(word for word in words if word.startswith(told)))
+    print_warnings(tuple(listed(found)), err())
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{script.stem}.yaml"
+        file.write_text(found.text, encoding="utf-8")
+        others = [word for word in words if not word.startswith("recipe=")]
+        return make_plan(compose([f"recipe={file}", *others], folders, is_launchable))
+
+
+def _script(arguments: Sequence[str]) -> Path | None:
+    """The file of ``recipe=FILE`` where that is no YAML: a launch that somebody wrote."""
+    names = [word.partition("=")[2] for word in arguments if word.startswith("recipe=")]
+    file = Path(names[0]).expanduser() if len(names) == 1 else Path()
+    return file if file.suffix not in ("", ".yaml") and file.is_file() else None
+
+
+def require_launchable(plan: Plan) -> None:
+    """Refuse a plan with errors, after it was shown.
+
+    Raises:
+        PlanError: with the plan's own errors.
+    """
+    if plan.errors:
+        raise PlanError(plan.errors)

@@ -1,0 +1,28 @@
+"""``llmtrain resume``: go on with a run in its own folder."""
+
+from typing import Annotated
+
+import typer
+
+from llmtrain.cli.options import AsJson, RunName
+
+
+def resume(
+    name: RunName,
+    as_json: AsJson = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the run.")] = False,
+) -> None:
+    """Go on from the newest complete checkpoint."""
+    from llmtrain.cli.answer import err
+    from llmtrain.cli.launching import report
+    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.operate import resume as resume_run
+    from llmtrain.runs.submitted import on_slurm, resume_job
+
+    console, folder = err(), find_run(name, runs_root())
+    if on_slurm(folder):
+        from llmtrain.cli.submitting import after_submit
+
+        after_submit(folder, resume_job(folder, console), as_json=as_json, wait=wait)
+    else:
+        report(resume_run(folder, console), console, as_json=as_json)

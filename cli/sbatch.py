@@ -1,0 +1,21 @@
+"""``llmtrain sbatch``: the batch script alone, for ``llmtrain sbatch … | sbatch``."""
+
+import sys
+
+from llmtrain.cli.options import Arguments, Recipes, folders
+
+
+def sbatch(arguments: Arguments = None, recipes: Recipes = None) -> None:
+    """Write the self-contained batch script of a recipe to stdout."""
+    from llmtrain.cli.answer import err, print_warnings
+    from llmtrain.cli.planning import planned, require_launchable
+    from llmtrain.launchers.prepare import prepare, require_startable
+    from llmtrain.launchers.provenance import provenance
+    from llmtrain.launchers.schedulers.slurm import generic_site
+
+    plan, warnings = generic_site(planned(arguments, folders(recipes)))
+    require_launchable(plan)
+    launch = prepare(plan, provenance())
+    print_warnings((*warnings, *launch.warnings), err())
+    require_startable(launch)
+    sys.stdout.write(launch.files[launch.script])

@@ -1,0 +1,63 @@
+"""What the run of a plan costs: days, failures, checkpoints, money."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from llmtrain.planner.checkpoints import checkpoint_bytes
+from llmtrain.planner.outlook import Outlook
+from llmtrain.planner.plan import Plan
+
+TB = 1e12
+
+
+def show_cost(plan: Plan, console: Console) -> None:
+    """Net and gross days with what stands between them, space, energy and money."""
+    outlook = plan.outlook
+    if outlook is None:
+        console.print(f"a checkpoint weighs {checkpoint_bytes(plan.recipe) / TB:.3g} TB")
+        return
+    low, high = outlook.goodput.days_range
+    line = f"{outlook.goodput.days:.3g} days ({low:.3g} to {high:.3g}) with failures"
+    console.print(line, style="bold")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(outlook):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
+    length, good, space = outlook.length, outlook.goodput, outlook.checkpoints
+    yield "net", f"{length.days:.3g} days, {length.gpu_hours:,.0f} GPU-hours"
+    yield "gross", f"goodput {good.fraction:.1%}, {good.gpu_hours:,.0f} GPU-hours{_money(outlook)}"
+    yield (
+        "failures",
+        f"{good.failures:.3g} expected, one in {good.hours_between_failures:.3g} hours; "
+        f"{good.restart_seconds:.0f} s to restart",
+    )
+    yield (
+        "checkpoint",
+        f"{space.bytes / TB:.3g} TB in {good.checkpoint_seconds:.0f} s, "
+        f"every {good.interval_steps:,} steps (best: {good.best_interval_steps:,}, goodput "
+        f"{good.best_fraction:.1%}; asynchronous {good.asynchronous_fraction:.1%})",
+    )
+    quota = "" if space.quota_bytes is None else f" of {space.quota_bytes / TB:.3g} TB allowed"
+    yield (
+        "space",
+        f"{space.kept_bytes / TB:.3g} TB{quota}, {(space.bytes_per_day or 0) / TB:.3g} TB "
+        "written a day",
+    )
+    yield (
+        "spares",
+        f"waiting for repairs adds {good.waiting_days:.3g} days where no other node can be had; "
+        f"one more spare node saves {good.spare_worth_days:.3g}",
+    )
+
+
+def _money(outlook: Outlook) -> str:
+    good = outlook.goodput
+    energy = "" if good.energy_mwh is None else f", {good.energy_mwh:,.0f} MWh"
+    return energy + ("" if good.price is None else f", price {good.price:,.0f}")

@@ -1,0 +1,66 @@
+"""``llmtrain site``: what this cluster's custom is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmtrain.cli.options import AsJson, Recipes, folders
+
+app = typer.Typer(help="Detect a cluster's custom, or show a site.", no_args_is_help=True)
+
+
+@app.command("detect")
+def detect(
+    file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask this machine's Slurm, and write a site."""
+    from dataclasses import asdict
+
+    from llmtrain.cli.answer import err, print_json
+    from llmtrain.config.errors import LaunchError
+    from llmtrain.runs.detect import detect as ask
+    from llmtrain.runs.site_file import site_yaml
+
+    facts = ask()
+    if as_json:
+        print_json(asdict(facts))
+        return
+    text = site_yaml(facts)
+    if file is None:
+        typer.echo(text, nl=False)
+        err().print(f"save it as ~/.config/llmtrain/site/{facts.cluster}.yaml")
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise LaunchError(f"{file} exists already: nothing was written") from None
+    except OSError as error:
+        raise LaunchError(f"{file} cannot be written: {error.strerror}") from error
+    err().print(f"wrote {file}; use it with site={file.stem}")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    as_json: AsJson = False,
+    recipes: Recipes = None,
+) -> None:
+    """Print a site with all its defaults."""
+    import yaml
+
+    from llmtrain.cli.answer import print_json
+    from llmtrain.config.build import plain
+    from llmtrain.config.compose import compose
+
+    site = plain(compose(["recipe=gpt-tiny", f"site={name}"], folders(recipes)).site)
+    if as_json:
+        print_json(site)
+    else:
+        typer.echo(yaml.safe_dump(site, sort_keys=False, allow_unicode=True), nl=False)

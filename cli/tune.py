@@ -1,0 +1,56 @@
+"""``llmtrain tune``: the best layouts of a recipe on its cluster."""
+
+from typing import Annotated
+
+import typer
+
+from llmtrain.cli.options import Arguments, AsJson, Recipes, folders
+
+
+def tune(
+    arguments: Arguments = None,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")] = 5,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="KEY", help="Hold this key or group as the recipe has it."),
+    ] = None,
+    least: Annotated[
+        str, typer.Option("--least", metavar="WHAT", help="step, days, gpu-hours or money.")
+    ] = "step",
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--within",
+            metavar="LIMIT=VALUE",
+            help="A limit: days, gpu-hours, money, or memory (share of the GPU's).",
+        ),
+    ] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option("--free", metavar="WHAT", help="Let this vary too: gpus, or size."),
+    ] = None,
+    as_json: AsJson = False,
+    recipes: Recipes = None,
+) -> None:
+    """Search all layouts of a recipe: which fits, which is fastest or cheapest, and why."""
+    from llmtrain.cli.answer import out, print_json
+    from llmtrain.cli.show_tuning import show_tuning
+    from llmtrain.cli.tuning import limits_of, one_of, tuned
+    from llmtrain.planner.search.result import tuning_json
+
+    objective = one_of("--least", least, ("step", "days", "gpu-hours", "money"))
+    for each in free or ():
+        one_of("--free", each, ("gpus", "size"))
+    answer = tuned(
+        arguments,
+        folders(recipes),
+        top=top,
+        keep=tuple(keep or ()),
+        objective=objective,
+        limits=limits_of(within or ()),
+        free=tuple(free or ()),
+    )
+    if as_json:
+        print_json(tuning_json(answer))
+    else:
+        show_tuning(answer, out())

@@ -1,0 +1,82 @@
+"""What recipes there are, read from their files without composing them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmtrain.config.search import SearchPath
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One complete run."""
+
+    name: str
+    """As in ``recipe=NAME``."""
+    path: Path
+    """Its file."""
+    description: str
+    """One line."""
+    source: str
+    """Where it was published."""
+    gpus: int | None
+    """GPUs it asks for."""
+    model: str
+    """Name of its model."""
+    cluster: str
+    """Name of its cluster."""
+    backend: str
+    """Name of its backend."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "description": self.description,
+            "source": self.source,
+            "gpus": self.gpus,
+            "model": self.model,
+            "cluster": self.cluster,
+            "backend": self.backend,
+        }
+
+
+def catalog(path: SearchPath) -> list[Entry]:
+    """Every recipe on the search path, by name. A file that is not YAML is listed by its name."""
+    return [_entry(name, file) for name, file in path.recipes().items()]
+
+
+def _entry(name: str, file: Path) -> Entry:
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, yaml.YAMLError):
+        data = {}
+    data = data if isinstance(data, Mapping) else {}
+    chosen = _chosen(data.get("defaults"))
+    gpus = data.get("gpus")
+    return Entry(
+        name=name,
+        path=file,
+        description=str(data.get("description") or ""),
+        source=str(data.get("source") or ""),
+        gpus=gpus if isinstance(gpus, int) else None,
+        model=chosen.get("model", ""),
+        cluster=chosen.get("cluster", ""),
+        backend=chosen.get("backend", ""),
+    )
+
+
+def _chosen(defaults: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in defaults if isinstance(defaults, list) else []:
+        if isinstance(item, Mapping):
+            found |= {str(group).split()[-1]: str(option) for group, option in item.items()}
+    return found
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The loader in C where PyYAML was built with it: the listing reads every recipe."""

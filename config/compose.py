@@ -1,0 +1,263 @@
+"""The one function that composes a recipe: Hydra's compose API between our own checks.
+
+Hydra merges; what it would answer to a mistake is answered here, with every mistake at once.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+from yaml import MarkedYAMLError, YAMLError
+
+from llmtrain.config.build import build
+from llmtrain.config.errors import Problem, RecipeError, Repair, UsageError
+from llmtrain.config.origin import Source, where_set
+from llmtrain.config.overrides import Arguments, is_plain, key, parse_arguments
+from llmtrain.config.recipe import Recipe
+from llmtrain.config.repairs import Judge, is_valid, with_repairs
+from llmtrain.config.rules import violations
+from llmtrain.config.search import SearchPath, recipe_file, search_path, unknown_option
+
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError)
+"""What Hydra answers to a mistake: in an override, in a file, in the name of a file."""
+
+
+def compose(
+    arguments: Sequence[str], folders: Sequence[Path] = (), judge: Judge = is_valid
+) -> Recipe:
+    """Compose ``recipe=NAME key=value…`` into a checked :class:`Recipe`.
+
+    Args:
+        arguments: as on the command line; one of them is ``recipe=``.
+        folders: folders that are searched first.
+        judge: what counts as a valid repair.
+
+    Raises:
+        UsageError: if an argument cannot be read.
+        RecipeError: with every mistake, where it was set, and repairs that are valid.
+    """
+    asked = parse_arguments(arguments)
+    if asked.recipe is None:
+        raise UsageError("no recipe: say `recipe=NAME`", hint="`llmtrain recipes` lists them")
+    path = search_path(folders)
+    with _opened(path, asked.recipe) as (opened, name):
+        return _checked(_Composition(opened, name, asked), judge)
+
+
+def _checked(composition: "_Composition", judge: Judge) -> Recipe:
+    recipe, problems = composition.recipe()
+    if recipe is not None and not problems:
+        broken = violations(recipe)
+        if not broken:
+            return recipe
+        raise RecipeError(composition.located(with_repairs(recipe, broken, judge)))
+    repaired = [composition.repaired(problem, judge) for problem in problems]
+    raise RecipeError(composition.located(repaired))
+
+
+@contextmanager
+def _opened(path: SearchPath, recipe: str) -> Iterator[tuple[SearchPath, str]]:
+    """Hydra initialised on the folder of ``recipe``, which is a name or a path."""
+    file = recipe_file(recipe, path)
+    if file.parent not in path.folders:
+        path = SearchPath(folders=(file.parent, *path.folders))
+    with TemporaryDirectory() as folder:
+        if path.folders[0] != file.parent:
+            # Hydra looks for the recipe itself in one folder, and only then searches.
+            (Path(folder) / file.name).symlink_to(file)
+            path = SearchPath(folders=(Path(folder), *path.folders))
+        with (
+            initialize_config_dir(str(path.folders[0]), version_base="1.3"),
+            _without_environment(),
+        ):
+            yield path, file.stem
+
+
+@contextmanager
+def _without_environment() -> Iterator[None]:
+    """No ``${oc.env:…}`` while composing: Hydra resolves a defaults list before we see it."""
+    OmegaConf.clear_resolver("oc.env")
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env)
+
+
+class _Composition:
+    """One recipe being composed; Hydra stays initialised while it lives."""
+
+    def __init__(self, path: SearchPath, name: str, asked: Arguments) -> None:
+        self._path = path
+        self._name = name
+        self._overrides = asked.overrides
+        self._groups = path.groups()
+
+    def recipe(self) -> tuple[Recipe | None, list[Problem]]:
+        """The recipe without the checks across concerns, or what is wrong with it."""
+        problems, kept = [], []
+        for override in self._overrides:
+            problem = _of_hydra(override) or self._missing_option(override)
+            kept += [] if problem else [override]
+            problems += [problem] if problem else []
+        try:
+            recipe = build(Recipe, self._data(kept))
+        except RecipeError as error:
+            return None, problems + list(error.problems)
+        return recipe, problems
+
+    def _missing_option(self, override: Override) -> Problem | None:
+        group, value = key(override), override.value()
+        if group not in self._groups or override.is_delete() or isinstance(value, Mapping):
+            return None
+        name = value if isinstance(value, str) else override.get_value_string()
+        options = self._path.options(group)
+        return None if name in options else unknown_option(group, group, name, list(options))
+
+    def _data(self, overrides: Sequence[Override]) -> dict[str, Any]:
+        lines = [*self._search(), *(self._line(override) for override in overrides)]
+        try:
+            config = hydra_compose(self._name, lines)
+            _no_resolvers(config)
+            data = OmegaConf.to_container(config, resolve=True)
+        except HYDRA_ERRORS as error:
+            raise RecipeError(_said(error)) from error
+        if not isinstance(data, dict):
+            raise RecipeError(f"recipe {self._name} is not a group of keys")
+        data.setdefault("name", self._name)
+        return {str(name): value for name, value in data.items()}
+
+    def _search(self) -> Iterator[str]:
+        folders = [str(folder).replace('"', r"\"") for folder in self._path.folders[1:]]
+        if folders:  # reading an override takes Hydra a while
+            yield "hydra.searchpath=[" + ",".join(f'"file://{each}"' for each in folders) + "]"
+
+    def _line(self, override: Override) -> str:
+        """The override for Hydra; a plain key is forced in, so that our own check answers."""
+        text = str(override.input_line)
+        group = key(override)
+        if not is_plain(override) or "/" in group:
+            return text
+        chosen = group in self._groups and not isinstance(override.value(), Mapping)
+        return text if chosen else f"++{text}"
+
+    def repaired(self, problem: Problem, judge: Judge) -> Problem:
+        """``problem`` with what the command line could have said instead, where that is valid."""
+        found: list[Repair] = []
+        for override in self._overrides:
+            if problem.key == key(override) or problem.key.startswith(f"{key(override)}."):
+                found += [
+                    r for r in self._instead(override, problem) if self._mends(override, r, judge)
+                ]
+        return replace(problem, repairs=(*problem.repairs, *found[:3]))
+
+    def _instead(self, override: Override, problem: Problem) -> Iterator[Repair]:
+        meant = _quoted(problem.hint.partition("?")[0]) if "Did you mean" in problem.hint else []
+        value = str(override.input_line).partition("=")[2]
+        for text in meant:
+            if problem.code == "unknown_key":
+                yield Repair(overrides=(f"{text}={value}",))
+            elif problem.code == "invalid_choice":
+                yield Repair(overrides=(f"{problem.key}={text}",))
+            else:
+                yield Repair(overrides=(text,))
+        yield from self._own_value(override)
+
+    def _own_value(self, override: Override) -> Iterator[Repair]:
+        others = [other for other in self._overrides if other is not override]
+        try:
+            node = OmegaConf.create(self._data(others))
+        except RecipeError:
+            return
+        value = OmegaConf.select(node, key(override))
+        if isinstance(value, (int, float, str, bool)):
+            shown = str(value).lower() if isinstance(value, bool) else value
+            yield Repair(overrides=(f"{key(override)}={shown}",), why="the recipe's own value")
+
+    def _mends(self, override: Override, repair: Repair, judge: Judge) -> bool:
+        others = [other for other in self._overrides if other is not override]
+        new = parse_arguments(repair.overrides).overrides
+        try:
+            recipe = build(Recipe, self._data([*others, *new]))
+        except RecipeError:
+            return False
+        return judge(recipe)
+
+    def located(self, problems: Sequence[Problem]) -> list[Problem]:
+        """The problems with where each was set."""
+        try:
+            sources = list(self._sources())
+        except HYDRA_ERRORS:
+            sources = []
+        return [
+            replace(p, where=where_set(p.key or p.at, self._overrides, sources)) for p in problems
+        ]
+
+    def _sources(self) -> Iterator[Source]:
+        chosen = [o for o in self._overrides if not (_of_hydra(o) or self._missing_option(o))]
+        lines = [*self._search(), *(self._line(o) for o in chosen if key(o) in self._groups)]
+        loader = GlobalHydra.instance().config_loader()
+        listed = loader.compute_defaults_list(self._name, lines, RunMode.RUN)
+        for default in listed.defaults:
+            path = self._path.find(default.config_path or "")
+            if path is not None and not (default.package or "").startswith("hydra"):
+                yield Source(path=path.resolve(), package=default.package or "")
+
+
+def _of_hydra(override: Override) -> Problem | None:
+    """Hydra's own keys are not the user's: its search path, say, is ``--recipes``."""
+    if re.split("[./]", key(override))[0] != "hydra":
+        return None
+    return Problem(code="unknown_key", key=key(override), says="is not a recipe key")
+
+
+def _quoted(text: str) -> list[str]:
+    return text.split("`")[1::2]
+
+
+def _no_resolvers(config: DictConfig) -> None:
+    """A recipe reads nothing but itself: no environment, no secrets, no code.
+
+    Raises:
+        RecipeError: if a value asks a resolver, such as ``${oc.env:TOKEN}``.
+    """
+    problems = []
+    for name, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+        if isinstance(value, str) and "${" in value and ":" in value.partition("${")[2]:
+            says = f"= {value!r} asks for something outside the recipe"
+            problems.append(Problem(code="resolver", key=name, says=says))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, path)
+    else:
+        yield path, value
+
+
+def _said(error: Exception) -> Problem:
+    """Hydra's, OmegaConf's or the YAML reader's own answer, in one line."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        says = f"{mark.name}:{mark.line + 1} is not YAML: {error.problem}"
+        return Problem(code="composition", says=says)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return Problem(code="composition", says=lines[0] if lines else type(error).__name__)

@@ -1,0 +1,172 @@
+"""The experiment around the model: optimizer, learning-rate schedule, data, checkpoints, run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmtrain.config.checks import at_least, fraction, positive, require
+from llmtrain.config.errors import Problem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optim:
+    """The optimizer and where its states live."""
+
+    name: Literal["adam"] = "adam"
+    """Adam with decoupled weight decay."""
+    zero: int = 0
+    """ZeRO stage, 0-3; 1 is Megatron's distributed optimizer."""
+    lr: float = 1e-4
+    """Peak learning rate."""
+    min_lr: float = 0.0
+    """Learning rate at the end of the decay."""
+    beta1: float = 0.9
+    """Decay of the first moment."""
+    beta2: float = 0.95
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay; biases and norms are left alone."""
+    clip: float = 1.0
+    """Largest global norm of the gradients; 0: no clipping."""
+    grad_dtype: Literal["fp32", "weights"] = "fp32"
+    """In what gradients are summed: fp32, or the numbers of the weights."""
+    master: bool = True
+    """An fp32 copy of 16-bit weights is kept."""
+    overlap_grad_reduce: bool = False
+    """The data parallel reduction overlaps the backward pass."""
+    overlap_param_gather: bool = False
+    """The distributed optimizer's gathering overlaps the forward pass."""
+    offload: bool = False
+    """Optimizer states live in host memory."""
+
+    def __post_init__(self) -> None:
+        require(
+            self._zero_problem(),
+            positive("lr", self.lr),
+            at_least("min_lr", self.min_lr, 0),
+            fraction("beta1", self.beta1),
+            fraction("beta2", self.beta2),
+            positive("eps", self.eps),
+            at_least("weight_decay", self.weight_decay, 0),
+            at_least("clip", self.clip, 0),
+            self._lr_problem(),
+            self._gather_problem(),
+        )
+
+    def _zero_problem(self) -> Problem | None:
+        if 0 <= self.zero <= 3:
+            return None
+        return Problem(
+            code="out_of_range", key="zero", says=f"must be 0, 1, 2 or 3, not {self.zero}"
+        )
+
+    def _lr_problem(self) -> Problem | None:
+        if self.min_lr <= self.lr:
+            return None
+        says = f"= {self.min_lr:g} is more than `optim.lr` = {self.lr:g}"
+        return Problem(code="out_of_range", key="min_lr", says=says)
+
+    def _gather_problem(self) -> Problem | None:
+        if self.zero or not self.overlap_param_gather:
+            return None
+        return Problem(
+            code="conflict",
+            key="overlap_param_gather",
+            says="needs the distributed optimizer: `optim.zero=1`",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """The learning rate over the steps: warm-up, then constant, linear, cosine or WSD."""
+
+    kind: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    """wsd: warm-up, stable, decay."""
+    warmup: int = 0
+    """Steps from 0 to the peak."""
+    decay: int | None = None
+    """Steps at which the decay ends, warm-up included; null: the whole run."""
+    anneal: int | None = None
+    """Steps of the last decay of wsd; null: a tenth of the run."""
+
+    def __post_init__(self) -> None:
+        require(
+            at_least("warmup", self.warmup, 0),
+            at_least("decay", self.decay, 1),
+            at_least("anneal", self.anneal, 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """Where the tokens come from."""
+
+    kind: Literal["stdlib", "indexed", "mock"] = "mock"
+    """stdlib: the sources of the Python standard library as bytes; indexed: Megatron's
+    .bin/.idx files; mock: made-up tokens."""
+    paths: tuple[str, ...] = ()
+    """Prefixes of .bin/.idx pairs (kind indexed)."""
+    weights: tuple[float, ...] | None = None
+    """How often each path is drawn from; null: by size."""
+    tokenizer: str | None = None
+    """Path or name of the tokenizer; null: tokens are bytes."""
+    split: tuple[float, float, float] = (0.98, 0.02, 0.0)
+    """Shares of training, validation and test."""
+    cache: str | None = None
+    """Where prepared files and indices are kept; null: the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        require(
+            *(at_least("split", share, 0) for share in self.split),
+            *(positive("weights", weight) for weight in self.weights or ()),
+            positive("split", sum(self.split)),
+            *self._path_problems(),
+        )
+
+    def _path_problems(self) -> list[Problem]:
+        if self.kind == "indexed" and not self.paths:
+            says = "is needed with `data.kind=indexed`"
+            return [Problem(code="missing", key="paths", says=says)]
+        if self.weights is not None and len(self.weights) != len(self.paths):
+            says = f"has {len(self.weights)} numbers for {len(self.paths)} paths"
+            return [Problem(code="wrong_length", key="weights", says=says)]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """When the state is saved and how much of it is kept."""
+
+    interval: int | None = None
+    """Steps between two checkpoints; null: only at the end of the run and on request."""
+    keep: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        require(at_least("interval", self.interval, 1), at_least("keep", self.keep, 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """This run of the recipe."""
+
+    name: str | None = None
+    """Begins the name of the run's folder; null: the recipe's name."""
+    steps: int | None = None
+    """Optimizer steps in all; wins over ``tokens``."""
+    seed: int = 1234
+    """Of weights, data order and dropout."""
+
+    def __post_init__(self) -> None:
+        require(at_least("steps", self.steps, 1), at_least("seed", self.seed, 0), self._name())
+
+    def _name(self) -> Problem | None:
+        if self.name is None or (self.name and all(c.isalnum() or c in "._-" for c in self.name)):
+            return None
+        return Problem(
+            code="invalid_name",
+            key="name",
+            says=f"= {self.name!r} names a folder",
+            hint="letters, digits, `.`, `_` and `-` are allowed",
+        )

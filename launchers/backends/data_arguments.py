@@ -1,0 +1,76 @@
+"""Data, tokenizer, checkpoints and logs as arguments. The working directory is the run's folder."""
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.arguments import Arguments, Scalar
+from llmtrain.launchers.backends.flag_table import FlagTable
+from llmtrain.launchers.backends.length import run_steps
+
+COUNTS_EOD = "--null-tokenizer-eod-id"
+"""Versions with this flag count the end-of-document token within ``--vocab-size``."""
+
+
+def corpus(recipe: Recipe) -> Arguments:
+    """Where the tokens come from."""
+    data = recipe.data
+    return {
+        "--mock-data": data.kind == "mock",
+        "--data-path": _blend(recipe) if data.kind == "indexed" else None,
+        "--data-cache-path": data.cache,
+        "--split": ",".join(f"{share:g}" for share in data.split),
+    }
+
+
+def _blend(recipe: Recipe) -> tuple[Scalar, ...]:
+    """Weights and prefixes in turn, or prefixes alone where the recipe gives no weights."""
+    data = recipe.data
+    if data.weights is None:
+        return data.paths
+    return tuple(item for pair in zip(data.weights, data.paths, strict=True) for item in pair)
+
+
+def tokenizer(recipe: Recipe, table: FlagTable) -> Arguments:
+    """The tokenizer; without one the null tokenizer, which only knows the vocabulary's size.
+
+    It adds the end-of-document token to ``--vocab-size`` before core_v0.19.0 (``tokenizer.py``
+    and ``null_tokenizer.py`` of each version).
+    """
+    path = recipe.data.tokenizer
+    if path is None:
+        extra = 0 if COUNTS_EOD in table else 1
+        return {"--tokenizer-type": "NullTokenizer", "--vocab-size": recipe.model.vocab - extra}
+    hugging_face = "HuggingFaceTokenizer"
+    if hugging_face not in table.flags["--tokenizer-type"].choices:
+        hugging_face = "HFTokenizer"
+    kind = "GPTSentencePieceTokenizer" if path.endswith(".model") else hugging_face
+    return {"--tokenizer-type": kind, "--tokenizer-model": path}
+
+
+def evaluation(recipe: Recipe) -> Arguments:
+    """None: recipes have no key for it, and a step's time should be a step's.
+
+    The interval is given because ``training.py`` divides by it all the same.
+    """
+    return {"--eval-iters": 0, "--eval-interval": save_interval(recipe)}
+
+
+def checkpoints(recipe: Recipe) -> Arguments:
+    """Saved into the run's folder and resumed from there."""
+    return {
+        "--save": "checkpoints",
+        "--load": "checkpoints",
+        "--save-interval": save_interval(recipe),
+    }
+
+
+def save_interval(recipe: Recipe) -> int:
+    """Steps between checkpoints; the whole run where only its end is saved."""
+    return recipe.checkpoint.interval or run_steps(recipe)
+
+
+def logs(recipe: Recipe, table: FlagTable) -> Arguments:
+    """One line and one TensorBoard point a step."""
+    return {
+        "--log-interval": 1,
+        "--tensorboard-dir": "logs/tensorboard",
+        "--log-throughput": "--log-throughput" in table,
+    }

@@ -1,0 +1,76 @@
+"""How long a run is, in the units that Megatron counts: steps, or samples where a batch ramps up.
+
+Megatron counts samples there because its steps differ in size (``arguments.py``: "expected no
+batch-size rampup for iteration-based training").
+"""
+
+from math import ceil
+
+from llmtrain.config.layout import total_steps
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.arguments import Arguments
+
+
+def samples_after(recipe: Recipe, steps: int) -> int:
+    """Sequences that the first ``steps`` steps consume, ramp included.
+
+    The inverse of :func:`llmtrain.config.layout.steps_for_samples`.
+    """
+    ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
+    consumed, left = 0, steps
+    if ramp is not None:
+        for rise, size in enumerate(sizes[:-1], start=1):
+            until = rise * ramp.samples / (len(sizes) - 1)
+            taken = min(left, max(0, ceil((until - consumed) / size)))
+            consumed, left = consumed + taken * size, left - taken
+    return consumed + left * sizes[-1]
+
+
+def total_samples(recipe: Recipe) -> int:
+    """Sequences of the whole run.
+
+    Raises:
+        ValueError: if the recipe gives no length; ``inexpressible`` finds that first.
+    """
+    if recipe.run.steps is None and recipe.tokens is not None:
+        return -(-recipe.tokens // recipe.model.seq)
+    return samples_after(recipe, run_steps(recipe))
+
+
+def run_steps(recipe: Recipe) -> int:
+    """Steps of the whole run.
+
+    Raises:
+        ValueError: if the recipe gives no length; ``inexpressible`` finds that first.
+    """
+    steps = total_steps(recipe)
+    if steps is None:
+        raise ValueError("neither `run.steps` nor `tokens` is given")
+    return steps
+
+
+def anneal_steps(recipe: Recipe) -> int:
+    """Steps of the last decay of a WSD schedule: ``schedule.anneal``, else a tenth of the run."""
+    return recipe.schedule.anneal or max(1, run_steps(recipe) // 10)
+
+
+def length(recipe: Recipe) -> Arguments:
+    """Run, warm-up and decay, all in steps or all in samples."""
+    schedule = recipe.schedule
+    decay = schedule.decay or run_steps(recipe)
+    wsd = schedule.kind == "wsd"
+    if recipe.batch.ramp is None:
+        return {
+            "--train-iters": run_steps(recipe),
+            "--lr-decay-iters": decay,
+            "--lr-warmup-iters": schedule.warmup,
+            "--lr-wsd-decay-iters": anneal_steps(recipe) if wsd else None,
+        }
+    ends = total_samples(recipe) if schedule.decay is None else samples_after(recipe, decay)
+    last = samples_after(recipe, decay - anneal_steps(recipe)) if wsd else 0
+    return {
+        "--train-samples": total_samples(recipe),
+        "--lr-decay-samples": ends,
+        "--lr-warmup-samples": samples_after(recipe, schedule.warmup),
+        "--lr-wsd-decay-samples": ends - last if wsd else None,
+    }

@@ -1,0 +1,77 @@
+"""Megatron-LM: ``pretrain_gpt.py`` of a checkout or container that the recipe names."""
+
+from collections.abc import Iterator
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends import (
+    data_arguments,
+    layout_arguments,
+    model_arguments,
+    precision_arguments,
+    training_arguments,
+)
+from llmtrain.launchers.backends.arguments import Value, command_line
+from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
+from llmtrain.launchers.backends.length import length
+from llmtrain.launchers.launch import Program
+from llmtrain.launchers.program_environment import program_environment
+from llmtrain.planner.limits import version_of
+from llmtrain.planner.plan import Plan
+
+
+def program(plan: Plan) -> Program:
+    """``pretrain_gpt.py`` with the plan as its arguments.
+
+    Raises:
+        PlanError: if the version lacks a flag that the recipe needs.
+    """
+    recipe = plan.recipe
+    path = recipe.backend.path
+    table = read_flags("megatron-lm", version_of(recipe))
+    return Program(
+        script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
+        arguments=command_line(arguments(recipe, table), table),
+        environment=program_environment(recipe),
+        missing=() if path else ("backend.path",),
+        warnings=tuple(warnings(recipe)),
+    )
+
+
+def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
+    """Every argument by concern: layout, model, batch and optimizer, numbers, data, the run."""
+    return {
+        **layout_arguments.degrees(recipe),
+        **layout_arguments.stages(recipe, table),
+        **model_arguments.sizes(recipe),
+        **model_arguments.attention(recipe),
+        **model_arguments.latent_attention(recipe),
+        **model_arguments.feed_forward(recipe),
+        **model_arguments.norms_and_biases(recipe),
+        **model_arguments.positions(recipe),
+        **model_arguments.initial_state(recipe),
+        **model_arguments.experts(recipe),
+        **model_arguments.multi_token_prediction(recipe),
+        **training_arguments.batch(recipe, table),
+        **length(recipe),
+        **training_arguments.learning_rate(recipe),
+        **training_arguments.optimizer(recipe),
+        **precision_arguments.distributed_optimizer(recipe),
+        **precision_arguments.numbers(recipe),
+        **precision_arguments.fp8(recipe),
+        **precision_arguments.recompute(recipe, table),
+        **precision_arguments.kernels(recipe, table),
+        **data_arguments.tokenizer(recipe, table),
+        **data_arguments.corpus(recipe),
+        **data_arguments.evaluation(recipe),
+        **data_arguments.checkpoints(recipe),
+        **data_arguments.logs(recipe, table),
+        **training_arguments.program_run(recipe),
+    }
+
+
+def warnings(recipe: Recipe) -> Iterator[str]:
+    """What the recipe leaves open or the program counts otherwise."""
+    if recipe.model.experts is not None:
+        yield "experts are balanced by an auxiliary loss of 0.01: recipes do not say how"
+    if recipe.batch.ramp is not None and recipe.schedule.warmup:
+        yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"

@@ -1,0 +1,1 @@
+"""Launches that others wrote, made into recipes."""

@@ -1,0 +1,302 @@
+"""A launch that was read, as a recipe: the keys that differ from what a recipe has by itself."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from llmtrain.config.build import plain
+from llmtrain.config.compose import compose
+from llmtrain.config.errors import LlmtrainError, Problem
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.importing.length_keys import checkpoint_keys, length_of, schedule_keys
+from llmtrain.launchers.importing.model_keys import model_keys
+from llmtrain.launchers.importing.reading import Left, Reading, best_version
+from llmtrain.launchers.importing.run_keys import (
+    batch_keys,
+    data_keys,
+    kernel_keys,
+    layout_keys,
+    optim_keys,
+    precision_keys,
+    recompute_keys,
+)
+from llmtrain.launchers.importing.source import Source, read_source
+from llmtrain.planner.limits import VERSIONS
+
+Keys = dict[str, Any]
+
+OURS = re.compile(
+    r"--(log-|tensorboard-|wandb-|timing-|eval-|exit-|save$|load$|no-load-|no-save-|ckpt-|"
+    r"async-save|dist-ckpt|use-dist-ckpt|use-mcore-models|transformer-impl|distributed-|"
+    r"num-workers|deepspeed|no-query-key|no-check-for-nan|check-for-nan|local.rank|master-|"
+    r"manual-gc|profile|record-memory|memory-snapshot|no-create-attention-mask|"
+    r"auto-detect-ckpt|override-opt|use-checkpoint|finetune$|disable-|kill-switch|"
+    r"barrier-with|no-initialization|use-cpu-initialization|empty-unused|enable-one-logger|"
+    r"no-one-logger|moe-per-layer-logging|no-bias-|no-masked-softmax|no-gradient-accumulation|"
+    r"no-rope-fusion|no-persist|no-async-tensor|cross-entropy|attention-softmax-in-fp32|"
+    r"no-mmap|mmap-bin|tokenizer-type|tee|abort-on|partition-activations|hysteresis|"
+    r"min-loss-scale|codecarbon|inference|reset-position|reset-attention)"
+)
+"""Flags about logs, checkpoints, fusions and how a program starts: a launch of ours has its own."""
+
+ORDER = (
+    "gpus",
+    "tokens",
+    "model",
+    "backend",
+    "parallel",
+    "batch",
+    "precision",
+    "optim",
+    "recompute",
+    "kernels",
+    "schedule",
+    "data",
+    "checkpoint",
+    "run",
+    "site",
+    "env",
+)
+"""Keys as recipes write them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What became of a file."""
+
+    text: str
+    """The recipe, as YAML."""
+    left: tuple[Left, ...]
+    """Arguments without a place, that change the experiment or how it is mapped."""
+    ours: tuple[Left, ...]
+    """Arguments that a launch of ours decides by itself."""
+    notes: tuple[str, ...]
+    """What was taken for granted, and what could not be read."""
+    problems: tuple[Problem, ...]
+    """Why the recipe is not valid as it stands."""
+
+
+def import_file(file: Path, arguments: tuple[str, ...] = ()) -> Imported:
+    """Read ``file`` into a recipe; ``arguments`` are ``cluster=NAME``, ``backend.version=NAME``.
+
+    Raises:
+        UsageError: if the file cannot be read or starts nothing that is known.
+    """
+    source = read_source(file)
+    changes = dict(word.partition("=")[::2] for word in arguments if "=" in word)
+    version, table = best_version(source.backend, source.words, changes.get("backend.version"))
+    reading = Reading(table, source.words)
+    notes = list(source.notes)
+    keys = _keys(source, reading, version, notes, changes)
+    data, problems = _settled(keys, source, reading, notes)
+    left = tuple(reading.left())
+    return Imported(
+        text=yaml.safe_dump(data, sort_keys=False, width=100, allow_unicode=True),
+        left=tuple(each for each in left if each.why or not OURS.match(each.flag)),
+        ours=tuple(each for each in left if not each.why and OURS.match(each.flag)),
+        notes=tuple(notes),
+        problems=problems,
+    )
+
+
+def _keys(
+    source: Source, r: Reading, version: str, notes: list[str], changes: Mapping[str, str]
+) -> Keys:
+    """Every key but the schedule's, which needs a recipe to count in."""
+    model = {key: value for key, value in model_keys(r).items() if value is not None}
+    if "vocab" not in model:
+        model["vocab"] = 50257
+        notes.append("model.vocab is not in the file: 50257 (GPT-2) is assumed")
+    seq, layers = model.get("seq"), model.get("layers")
+    precision = precision_keys(r, source.engine)
+    batch = batch_keys(r, seq)
+    parallel = layout_keys(r, layers)
+    gpus = _gpus(source, parallel, notes)
+    if "global" not in batch:
+        dp = max(1, gpus // (parallel["tp"] * parallel["pp"] * parallel["cp"]))
+        batch["global"] = _from_engine(source) or batch["micro"] * dp
+    return {
+        "cluster": changes.get("cluster") or _cluster(source, precision["kind"], gpus, notes),
+        "gpus": gpus,
+        "model": model,
+        "backend": _backend(source, version, model),
+        "parallel": parallel,
+        "batch": batch,
+        "precision": precision,
+        "optim": optim_keys(r, source.engine, precision["kind"]),
+        "recompute": recompute_keys(r),
+        "kernels": kernel_keys(r),
+        "data": data_keys(r),
+        "site": _site(source),
+        "env": dict(source.environment),
+        **_run(r, seq, batch),
+    }
+
+
+def _run(r: Reading, seq: int | None, batch: Keys) -> Keys:
+    found = length_of(r, seq, "ramp" in batch)
+    seed = {"seed": r.get("--seed")}
+    return found | {"run": found.get("run", {}) | seed}
+
+
+def _from_engine(source: Source) -> int | None:
+    size = source.engine.get("train_batch_size")
+    return size if isinstance(size, int) else None
+
+
+def _gpus(source: Source, parallel: Keys, notes: list[str]) -> int:
+    replica = int(parallel["tp"] * parallel["pp"] * parallel["cp"])
+    if source.gpus is None:
+        notes.append(f"gpus is not in the file: {replica}, one replica, is assumed")
+        return replica
+    if source.gpus % replica:
+        notes.append(
+            f"the file starts {source.gpus} ranks, and tp × pp × cp = {replica}: "
+            f"gpus={replica * max(1, source.gpus // replica)} is assumed"
+        )
+        return replica * max(1, source.gpus // replica)
+    return source.gpus
+
+
+def _backend(source: Source, version: str, model: Keys) -> Keys:
+    newest = VERSIONS[source.backend][0]
+    found: Keys = {"name": source.backend, "path": source.path}
+    found["version"] = version if version != newest else None
+    if model.get("activation") == "geglu" and source.backend == "megatron-lm":
+        # The program's own gate is quick GeGLU, which is what the file asked for.
+        found["approximate"] = True
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _cluster(source: Source, kind: str, gpus: int, notes: list[str]) -> str:
+    """A kind of machine that could run it; the file does not say more than hints."""
+    hints = " ".join(source.options.values()).lower()
+    name = "dgx-a100-80g" if "a100" in hints and kind != "fp8" else "dgx-h100"
+    notes.append(f"cluster is not in the file: cluster={name} is assumed")
+    return name
+
+
+def _site(source: Source) -> Keys:
+    """Slurm's and pyxis's part of the file."""
+    options = source.options
+    if not options:
+        return {}
+    found: Keys = {"scheduler": "slurm"}
+    for option, key in (("account", "account"), ("partition", "partition"), ("qos", "qos")):
+        if options.get(option):
+            found[key] = options[option]
+    if options.get("time"):
+        found["time_limit"] = options["time"]
+    if "gres" in options:
+        found["gres"] = "gres"
+    image = source.container.get("image") or options.get("container-image")
+    if image:
+        found["container"] = {"runtime": "pyxis", "image": image}
+    if source.container.get("mounts"):
+        found["mounts"] = source.container["mounts"].split(",")
+    return found
+
+
+def _settled(
+    keys: Keys, source: Source, r: Reading, notes: list[str]
+) -> tuple[Keys, tuple[Problem, ...]]:
+    """The YAML's data. Steps are counted by a recipe of the same batches on one GPU."""
+    precision = keys["precision"]["kind"]
+    defaults: list[Any] = ["base", {"cluster": keys.pop("cluster")}, {"backend": source.backend}]
+    if precision != "bf16":
+        defaults.append({"override precision": precision})
+    head: Keys = {"defaults": [*defaults, "_self_"], "name": source.name}
+    counted = {name: keys[name] for name in ("tokens", "run") if name in keys}
+    alone = (
+        head | counted | {"gpus": 1, "model": keys["model"], "batch": keys["batch"] | {"micro": 1}}
+    )
+    recipe, problems = _composed(alone)
+    if recipe is None:
+        return head | keys, problems
+    keys["schedule"] = schedule_keys(r, recipe)
+    keys["checkpoint"] = checkpoint_keys(r, recipe)
+    short = head | _shorter(keys, head, recipe)
+    return short, _composed(short)[1]
+
+
+def _composed(data: Keys) -> tuple[Recipe | None, tuple[Problem, ...]]:
+    return _compose(yaml.safe_dump(data, sort_keys=False))
+
+
+@lru_cache(maxsize=8)
+def _compose(text: str) -> tuple[Recipe | None, tuple[Problem, ...]]:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "imported.yaml"
+        file.write_text(text, encoding="utf-8")
+        try:
+            return compose([f"recipe={file}"]), ()
+        except LlmtrainError as error:
+            return None, tuple(_without_file(problem) for problem in error.problems)
+
+
+def _without_file(problem: Problem) -> Problem:
+    return replace(problem, where="")
+
+
+def _shorter(keys: Keys, head: Keys, recipe: Recipe) -> Keys:
+    """Keys whose value is not what the recipe has without them."""
+    least = {"gpus": 1, "model": _needed(keys["model"]), "batch": {"global": 1}}
+    bare, _ = _composed(head | least)
+    found = _differing(keys, plain(bare) if bare else {})
+    found["model"] = _needed(keys["model"]) | found.get("model", {})
+    found["batch"] = {"global": recipe.batch.global_} | found.get("batch", {})
+    found["gpus"] = keys["gpus"]
+    rendered = _rendered_environment(head, found)
+    own = found.get("env", {})
+    found["env"] = {name: value for name, value in own.items() if rendered.get(name) != value}
+    return {key: found[key] for key in ORDER if found.get(key) not in (None, {}, [])}
+
+
+def _needed(model: Keys) -> Keys:
+    names = ("layers", "hidden", "heads", "vocab", "seq")
+    found = {name: model[name] for name in names if name in model}
+    return found | {k: model[k] for k in ("experts", "topk", "bias") if k in model}
+
+
+def _differing(keys: Mapping[str, Any], old: Mapping[str, Any]) -> Keys:
+    found: Keys = {}
+    for key, value in keys.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and key != "env":
+            inner = _differing(value, before)
+            if inner:
+                found[key] = inner
+        elif value != before:
+            found[key] = value
+    return found
+
+
+def _rendered_environment(head: Keys, found: Keys) -> Mapping[str, str]:
+    """What a launch would export without the file's own variables."""
+    from llmtrain.launchers.backends import program
+    from llmtrain.launchers.environment import environment
+    from llmtrain.launchers.launch import Program
+    from llmtrain.planner.plan import make_plan
+
+    recipe, _ = _composed(head | {k: v for k, v in found.items() if k != "env"})
+    if recipe is None:
+        return {}
+    try:
+        plan = make_plan(recipe)
+        todo = Program() if plan.errors else program(plan)
+    except LlmtrainError:
+        todo = Program()
+    return {v.name: v.value for v in environment(recipe, todo).variables}
+
+
+def listed(found: Imported) -> Iterator[str]:
+    """What a user should read beside the recipe."""
+    yield from found.notes
+    for each in found.left:
+        yield f"not placed: {each}"

@@ -1,0 +1,60 @@
+"""Plan -> Launch: one function without side effects. A dry run is stopping here."""
+
+from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.launchers.backends import program
+from llmtrain.launchers.content import content, launch_json
+from llmtrain.launchers.digest import sums
+from llmtrain.launchers.environment import Environment, environment
+from llmtrain.launchers.launch import Launch
+from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.schedulers import scheduler
+from llmtrain.launchers.secrets import require_no_secrets
+from llmtrain.planner.plan import Plan
+
+
+def prepare(plan: Plan, provenance: Provenance) -> Launch:
+    """Everything that would be submitted for ``plan``.
+
+    The same plan and provenance give the same bytes: no artefact holds a time or the run's path.
+    """
+    todo = program(plan)
+    ranks = environment(plan.recipe, todo)
+    job = scheduler(plan.recipe.site.scheduler).job(plan, todo, ranks.variables, provenance)
+    files = {
+        **content(plan, todo, ranks.variables, provenance),
+        **job.files,
+        job.name: job.text,
+        "launch.json": launch_json(plan, job.name, job.command),
+    }
+    files["SHA256SUMS"] = sums(files)
+    return Launch(
+        name=plan.recipe.run_name,
+        nodes=plan.nodes,
+        ranks_per_node=plan.ranks_per_node,
+        program=todo,
+        command=job.command,
+        environment=ranks.variables,
+        script=job.name,
+        files=dict(sorted(files.items())),
+        mounts=job.mounts,
+        notes=job.notes,
+        missing=_missing(todo.missing, ranks),
+        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
+    )
+
+
+def require_startable(launch: Launch) -> None:
+    """Refuse a launch that lacks what only the user or the site knows, or would write a secret.
+
+    Raises:
+        LaunchError: naming each missing key, or each file and line.
+    """
+    problems = [Problem(code="missing", key=key, says="must be given") for key in launch.missing]
+    if problems:
+        raise LaunchError(problems)
+    pairs = ((variable.name, variable.value) for variable in launch.environment)
+    require_no_secrets(launch.files, pairs)
+
+
+def _missing(program_keys: tuple[str, ...], ranks: Environment) -> tuple[str, ...]:
+    return (*program_keys, *ranks.missing)

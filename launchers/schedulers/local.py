@@ -1,0 +1,105 @@
+"""This machine, or any machines whose user starts ``job.sh`` on each of them by hand."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.launch import Job, Program, Variable
+from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.shell import assign, comment
+from llmtrain.planner.plan import Plan
+
+PORT = 29400
+"""MASTER_PORT by default: below every system's ephemeral range."""
+
+
+def job(
+    plan: Plan, program: Program, variables: tuple[Variable, ...], provenance: Provenance
+) -> Job:
+    """``job.sh``: the environment, then torchrun, in the run's folder."""
+    command = ("python", *_torchrun(plan), *program.command)
+    start = quoted(command[1:], program)
+    lines = [*_head(plan), *_environment(variables), *_start(plan, provenance, start)]
+    return Job(name="job.sh", text="\n".join(lines) + "\n", command=command)
+
+
+def _torchrun(plan: Plan) -> tuple[str, ...]:
+    """torchrun by its module: a bare ``torchrun`` may belong to another interpreter."""
+    ranks = ("--nproc-per-node", str(plan.ranks_per_node))
+    if plan.nodes == 1:
+        # Standalone finds a free port by itself, so two runs can share a machine.
+        where: tuple[str, ...] = ("--standalone", "--local-addr", "127.0.0.1")
+    else:
+        where = ("--nnodes", str(plan.nodes), "--node-rank", "$NODE_RANK")
+        where += ("--master-addr", "$MASTER_ADDR", "--master-port", "$MASTER_PORT")
+    return ("-m", "torch.distributed.run", *where, *ranks)
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    recipe = plan.recipe
+    yield "#!/usr/bin/env bash"
+    yield comment(f"{recipe.name}: {plan.nodes} × {plan.ranks_per_node} ranks, by llmtrain")
+    if plan.nodes > 1:
+        yield f"# Start it on every node with NODE_RANK=0 … {plan.nodes - 1} and MASTER_ADDR set."
+    yield "set -euo pipefail"
+    yield 'CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"'
+    yield "mkdir -p logs control checkpoints"
+
+
+def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
+    yield ""
+    yield "# The environment of every rank; env.json holds the sources."
+    for variable in variables:
+        yield comment(variable.reason)
+        yield f"export {assign(variable.name, variable.value)}"
+
+
+def _start(plan: Plan, provenance: Provenance, start: str) -> Iterator[str]:
+    yield ""
+    if plan.nodes > 1:
+        yield f': "${{NODE_RANK:?0 to {plan.nodes - 1}, one for each node}}"'
+        yield ': "${MASTER_ADDR:?the first node, as the others reach it}"'
+        yield f': "${{MASTER_PORT:={PORT}}}"'
+    yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
+    yield f'exec "$LLMTRAIN_PYTHON" {start}'
+
+
+def quoted(command: tuple[str, ...], program: Program) -> str:
+    """A command that ends in ``program``, for a shell.
+
+    The launcher's words that begin with ``$`` are the shell's variables; in the program's words a
+    ``$`` is a user's and stays what it is.
+    """
+    launcher = command[: len(command) - len(program.command)]
+    words = [f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in launcher]
+    return " ".join([*words, shlex.join(program.command)])
+
+
+def require_here(recipe: Recipe, nodes: int) -> None:
+    """Refuse what this machine alone cannot start.
+
+    Raises:
+        LaunchError: if the run needs several nodes, or GPUs that are not here.
+    """
+    shown = f"llmtrain run recipe={recipe.name} --dry-run"
+    hint = f"`{shown}` shows what would be submitted; `site=NAME` names the cluster to run on"
+    if nodes > 1:
+        says = (
+            f"{recipe.gpus} GPUs on {nodes} nodes ({recipe.cluster.name}) are not on this machine"
+        )
+        raise LaunchError(Problem(code="not_here", says=says, hint=hint))
+    have = gpus_here()
+    if recipe.cluster.device == "cuda" and have < recipe.gpus:
+        says = f"the run needs {recipe.gpus} GPUs; this machine has {have}"
+        raise LaunchError(Problem(code="not_here", says=says, hint=hint))
+
+
+def gpus_here(devices: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> int:
+    """NVIDIA GPUs that a process here would see."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))

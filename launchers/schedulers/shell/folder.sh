@@ -1,0 +1,54 @@
+say() { printf 'llmtrain: %s\n' "$*" >&2; }
+
+die() {
+    say "$*"
+    ((!placed)) || event failed "\"error\": \"${*//[\"\\]/}\""
+    exit 5
+}
+
+# Appends a line to the run's own record; Slurm's accounting forgets, this does not.
+event() {
+    printf '{"time": "%s", "event": "%s", "step": null, "job": "%s", %s}\n' \
+        "$(date -u +%Y-%m-%dT%H:%M:%S.%3N+00:00)" "$1" "$SLURM_JOB_ID" "$2" >>events.jsonl
+}
+
+# Whether folder $1 was prepared for this very script.
+prepared() {
+    local line
+    while IFS= read -r line; do
+        grep -qsxF -- "$line" "$1/SHA256SUMS" || return 1
+    done <<<"$sums"
+}
+
+# The run's folder: where this was submitted from, or a new one that this script can fill itself.
+find_folder() {
+    local folder=$SLURM_SUBMIT_DIR
+    if ! prepared "$folder"; then
+        folder=${LLMTRAIN_RUNS:-${runs:-$SLURM_SUBMIT_DIR/outputs}}
+        [[ $folder == /* ]] || folder=$SLURM_SUBMIT_DIR/$folder
+        folder+=/$name-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}
+        prepared "$folder" || fill "$folder"
+    fi
+    cd "$folder"
+    mkdir -p logs control checkpoints
+    exec >>logs/launcher.log 2>&1
+    export LLMTRAIN_RUN=$PWD
+    placed=1
+}
+
+# Says in the run's own records that this job has it.
+begin() {
+    say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST in $PWD"
+    printf '{"job": "%s", "array": "%s"}\n' "$SLURM_JOB_ID" "${SLURM_ARRAY_JOB_ID:-}" \
+        >control/.slurm.json
+    mv control/.slurm.json control/slurm.json
+    event launched "\"nodes\": \"$SLURM_JOB_NODELIST\""
+}
+
+fill() {
+    mkdir -p "$1"
+    (cd "$1" && unpack && sha256sum --quiet --check <<<"$sums") ||
+        die "$1 cannot be filled: LLMTRAIN_RUNS or site.runs says where runs go"
+    cp -- "$0" "$1/job.sbatch"
+    (cd "$1" && { printf '%s\n' "$sums" && sha256sum job.sbatch; } >SHA256SUMS)
+}

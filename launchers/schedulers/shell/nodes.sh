@@ -1,0 +1,75 @@
+able_nodes() {
+    timeout 60 sinfo --noheader --Node --responding --nodes="$SLURM_JOB_NODELIST" \
+        --states=alloc,mix,comp --format=%N | sort -u
+}
+
+# Nodes that can work, in the order of their ranks. Sets hosts to those that the run uses.
+choose_nodes() {
+    local able ordered
+    if ((${#hosts[@]} > nodes)); then
+        able=$(able_nodes) || die "sinfo does not answer"
+        mapfile -t hosts < <(printf '%s\n' "${hosts[@]}" | grep -xF -- "$able")
+        ((${#hosts[@]} >= nodes)) || die "${#hosts[@]} nodes can work; the run needs $nodes"
+        hosts=("${hosts[@]:0:nodes}")
+        placed_by_us=1
+    fi
+    [[ $edges ]] || return 0
+    ordered=$(by_switch) || ordered=
+    [[ $ordered ]] || return 0
+    mapfile -t hosts <<<"$ordered"
+    placed_by_us=1
+}
+
+# Nodes of one leaf switch beside each other, if that keeps bytes from crossing; else nothing.
+by_switch() {
+    {
+        timeout 60 scontrol show topology 2>/dev/null | sed -n 's/.*Level=0.* Nodes=//p' |
+            while IFS= read -r list; do scontrol show hostnames "$list" | paste -sd ' '; done
+        echo "hosts ${hosts[*]}"
+    } | awk -v edges="$edges" '
+        $1 != "hosts" { for (i = 1; i <= NF; i++) leaf[$i] = NR; next }
+        {
+            count = NF - 1
+            for (i = 1; i <= count; i++) {
+                plain[i] = $(i + 1)
+                if (!(leaf[plain[i]] in size)) leaves[++different] = leaf[plain[i]]
+                size[leaf[plain[i]]]++
+            }
+            if (different < 2) exit
+            for (l = 1; l <= different; l++)
+                for (i = 1; i <= count; i++)
+                    if (leaf[plain[i]] == leaves[l]) sorted[++n] = plain[i]
+            before = crossing(plain, count)
+            after = crossing(sorted, count)
+            if (after >= before) exit
+            for (i = 1; i <= count; i++) print sorted[i]
+            printf "llmtrain: %d leaf switches: %.1f MB a step cross them, not %.1f MB\n",
+                different, after / 1e6, before / 1e6 >"/dev/stderr"
+        }
+        function crossing(order, count,    axes, parts, a, i, j, place, sum) {
+            axes = split(edges, parts, " ")
+            for (a = 1; a <= axes; a++) {
+                split(parts[a], edge, ":")
+                for (i = 0; i < count; i++) {
+                    place = int(i / edge[1]) % edge[2]
+                    j = i + edge[1]
+                    if (place == edge[2] - 1) {
+                        if (!edge[3]) continue
+                        j = i - (edge[2] - 1) * edge[1]
+                    }
+                    if (j < count && leaf[order[i + 1]] != leaf[order[j + 1]]) sum += edge[4]
+                }
+            }
+            return sum
+        }'
+}
+
+# Tells srun which rank goes where, for an order that is not Slurm's own.
+place_ranks() {
+    local host task
+    for host in "${hosts[@]}"; do
+        for ((task = 0; task < tasks_per_node; task++)); do echo "$host"; done
+    done >control/hosts
+    export SLURM_HOSTFILE=$PWD/control/hosts
+    step+=(--distribution=arbitrary)
+}

@@ -1,0 +1,3 @@
+go_on() {
+    say "the run is not over; go on with: sbatch job.sbatch"
+}

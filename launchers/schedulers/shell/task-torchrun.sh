@@ -1,0 +1,2 @@
+# The children of torchrun.
+ranks() { cat /proc/"$child"/task/*/children; }

@@ -1,0 +1,29 @@
+cd "${LLMTRAIN_RUN:?the folder of the run}"
+: "${MASTER_ADDR:?}" "${MASTER_PORT:?}" "${SLURM_PROCID:?}" "${SLURM_LOCALID:?}"
+
+if [[ $probe != off && $SLURM_LOCALID == 0 ]]; then
+    "$LLMTRAIN_PYTHON" probe.py "$probe" "${secrets[@]}"
+fi
+
+# Slurm signals every process of the step. The ranks' launcher would die of SIGUSR1, so it starts
+# with it ignored, and the ranks themselves get SIGTERM, for which every program has a handler.
+tell_ranks() {
+    local pid
+    for pid in $(ranks); do
+        kill -TERM "$pid" || :
+    done
+}
+
+interrupted=0
+trap 'interrupted=1; tell_ranks' USR1
+(
+    trap '' USR1
+    exec "${start[@]}"
+) &
+child=$!
+while :; do
+    status=0
+    wait "$child" || status=$?
+    ((interrupted)) || exit "$status"
+    interrupted=0
+done

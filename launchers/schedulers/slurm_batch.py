@@ -1,0 +1,149 @@
+"""The batch script: options, settings, functions, and at the end every file of the run.
+
+What comes from a recipe stands in ``#SBATCH`` lines that were checked, in quoted settings and in
+here-documents that no shell reads. All other text is fixed and lies in ``shell/``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from llmtrain.launchers.launch import Program, Variable
+from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.schedulers.slurm_header import header, job_name, tasks_per_node
+from llmtrain.launchers.schedulers.slurm_srun import step_lines
+from llmtrain.launchers.schedulers.slurm_time import lead_reason
+from llmtrain.launchers.shell import array, assign, comment, here_document, package_text
+from llmtrain.launchers.traffic import edges
+from llmtrain.planner.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What the script is made of."""
+
+    plan: Plan
+    """What runs."""
+    program: Program
+    """What every rank runs."""
+    variables: tuple[Variable, ...]
+    """Of every rank."""
+    provenance: Provenance
+    """Where this was prepared."""
+    files: Mapping[str, str]
+    """Of the run's folder, by name; the script itself is not one."""
+    sums: str
+    """Their digests."""
+
+
+def batch_script(batch: Batch) -> str:
+    """The whole text of ``job.sbatch``."""
+    parts = [
+        "\n".join([*_head(batch.plan), *_settings(batch)]),
+        *(package_text(name).rstrip("\n") for name in _functions(batch.plan)),
+        "\n".join(_environment(batch.variables)),
+        "\n".join(["start_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
+        "\n".join(_main(batch.plan)),
+        _unpack(batch.files).rstrip("\n"),
+        "main\nexit",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    recipe = plan.recipe
+    yield "#!/usr/bin/env bash"
+    yield from header(plan)
+    shape = f"{plan.nodes} × {plan.ranks_per_node} ranks"
+    yield comment(f"{recipe.name}: {shape}, prepared by llmtrain. Submit it from its own folder,")
+    yield "# or from anywhere: then it makes a folder first, in LLMTRAIN_RUNS or site.runs."
+    yield comment(f"The ranks are told before the time limit: {lead_reason(plan)}.")
+    yield "set -euo pipefail"
+    if recipe.site.umask:
+        yield f"umask {recipe.site.umask}"
+
+
+def _settings(batch: Batch) -> Iterator[str]:
+    plan, site = batch.plan, batch.plan.recipe.site
+    yield ""
+    yield assign("name", job_name(plan.recipe.run_name))
+    yield assign("runs", site.runs or "")
+    yield f"nodes={plan.nodes}"
+    yield f"tasks_per_node={tasks_per_node(plan)}"
+    yield assign("host_suffix", site.slurm.host_suffix)
+    yield comment("Traffic between nodes: stride:size:ring:bytes a step of each axis.")
+    yield assign("edges", _edges(plan))
+    yield "placed=0 placed_by_us=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
+    if site.slurm.restart == "chain":
+        yield f"jobs={site.slurm.jobs}"
+    if plan.recipe.nodes.spare:
+        yield f"spares={plan.recipe.nodes.spare}"
+    if site.modules:
+        yield array("modules", site.modules)
+    if site.secrets.names:
+        yield assign("secrets_file", site.secrets.file)
+        yield array("secrets", site.secrets.names)
+    yield assign("sums", batch.sums.rstrip("\n"))
+
+
+def _edges(plan: Plan) -> str:
+    if plan.recipe.site.slurm.rank_order == "slurm":
+        return ""
+    found = (f"{e.stride}:{e.size}:{int(e.ring)}:{e.edge_bytes}" for e in edges(plan))
+    return " ".join(found)
+
+
+def _functions(plan: Plan) -> Iterator[str]:
+    """Files of ``shell/`` that this job needs."""
+    site = plan.recipe.site
+    yield "folder.sh"
+    if site.modules:
+        yield "modules.sh"
+    if site.secrets.names:
+        yield "secrets.sh"
+    yield "rendezvous.sh"
+    yield "nodes.sh"
+    if plan.recipe.nodes.spare:
+        yield "spares.sh"
+    yield "step.sh"
+    yield f"restart-{site.slurm.restart}.sh"
+
+
+def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
+    yield "# The environment of every rank; env.json holds the sources."
+    yield "environment() {"
+    for variable in variables:
+        yield f"    {comment(variable.reason)}"
+        yield f"    export {assign(variable.name, variable.value)}"
+    if not variables:
+        yield "    :"
+    yield "}"
+
+
+def _main(plan: Plan) -> Iterator[str]:
+    site = plan.recipe.site
+    yield "main() {"
+    yield "    find_folder"
+    if site.slurm.restart == "array":
+        yield "    [[ ! -e control/finished ]] || return 0"
+    yield "    begin"
+    if site.modules:
+        yield "    load_modules"
+    if site.secrets.names:
+        yield "    read_secrets"
+    yield "    environment"
+    yield "    rendezvous"
+    yield "    start_step"
+    if plan.recipe.nodes.spare:
+        yield "    while another_try; do"
+        yield "        rendezvous"
+        yield "        start_step"
+        yield "    done"
+    yield "    end"
+    yield "}"
+
+
+def _unpack(files: Mapping[str, str]) -> str:
+    texts = (here_document(name, text) for name, text in sorted(files.items()))
+    return "# The run's folder, for a job that was submitted from elsewhere.\nunpack() {\n" + (
+        "".join(texts) + "}\n"
+    )

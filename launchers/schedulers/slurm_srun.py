@@ -1,0 +1,126 @@
+"""The step: ``srun`` with everything it does not inherit, and the container around each task."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from llmtrain.launchers.containers import INSIDE, mounts, names
+from llmtrain.launchers.launch import Mount, Variable
+from llmtrain.launchers.schedulers.slurm_header import cpus_per_task, tasks_per_node
+from llmtrain.launchers.shell import array, assign, command
+from llmtrain.planner.plan import Plan
+
+if TYPE_CHECKING:
+    from llmtrain.launchers.schedulers.slurm_batch import Batch
+
+
+def step_lines(batch: "Batch") -> Iterator[str]:
+    """The body of the function that starts the ranks."""
+    plan, site = batch.plan, batch.plan.recipe.site
+    mounted = mounts(plan.recipe, batch.program, batch.provenance)
+    inside = names(batch.variables, plan.recipe, batch.program)
+    yield from _python(batch)
+    yield "local -a step task"
+    yield array("step", step_options(plan))
+    if cpus_per_task(plan) is None:
+        # srun does not take it over from sbatch, and a step without it gets one CPU a task.
+        cpus = f"$((SLURM_CPUS_ON_NODE / {tasks_per_node(plan)}))"
+        yield f'step+=(--cpus-per-task="{cpus}")'
+    yield "((!placed_by_us)) || place_ranks"
+    yield "task=(bash task.sh)"
+    if site.container.runtime == "pyxis":
+        yield from _pyxis(plan, mounted, inside)
+    if site.container.runtime == "apptainer":
+        yield from _apptainer(plan, mounted, inside, batch.variables)
+    yield "run_step"
+
+
+def step_options(plan: Plan) -> list[str]:
+    """Options of ``srun``, unquoted."""
+    site = plan.recipe.site
+    tasks = tasks_per_node(plan)
+    options = {
+        "nodes": str(plan.nodes),
+        "ntasks": str(plan.nodes * tasks),
+        "ntasks-per-node": str(tasks),
+        "kill-on-bad-exit": "1",
+        "wait": "60",
+        "export": "ALL",
+        "label": "",
+        "cpu-bind": site.slurm.cpu_bind,
+    }
+    cpus = cpus_per_task(plan)
+    if cpus is not None:
+        options["cpus-per-task"] = str(cpus)
+    if site.mpi is not None:
+        options["mpi"] = site.mpi
+    options |= site.slurm.srun_options
+    return [f"--{name}={value}" if value else f"--{name}" for name, value in options.items()]
+
+
+def _python(batch: "Batch") -> Iterator[str]:
+    site = batch.plan.recipe.site
+    default = batch.provenance.python if site.container.runtime == "none" else "python"
+    yield assign("python", site.python or default)
+    yield 'export LLMTRAIN_PYTHON="${LLMTRAIN_PYTHON:-$python}"'
+    module = batch.program.module or ""
+    if site.container.runtime != "none" and module.split(".")[0] == "llmtrain":
+        yield f"export PYTHONPATH={INSIDE}"
+
+
+def _run_folder_is_plain() -> Iterator[str]:
+    yield '[[ $LLMTRAIN_RUN != *[,:]* ]] || die "$LLMTRAIN_RUN cannot be mounted: , or : in it"'
+
+
+def _mount_word(mount: Mount) -> str:
+    """For the script, where the run's folder is a variable."""
+    if mount.host.startswith("$"):
+        return '"$LLMTRAIN_RUN:$LLMTRAIN_RUN"'
+    return command((str(mount),))
+
+
+def _pyxis(plan: Plan, mounted: tuple[Mount, ...], inside: tuple[str, ...]) -> Iterator[str]:
+    container = plan.recipe.site.container
+    yield from _run_folder_is_plain()
+    yield f"step+=({command((f'--container-image={container.image}',))})"
+    yield f"step+=(--container-mounts={','.join(_mount_word(each) for each in mounted)})"
+    yield "# The run's folder is the working directory inside."
+    yield 'step+=(--container-workdir="$LLMTRAIN_RUN")'
+    home = "" if container.mount_home else "no-"
+    yield f"step+=(--{home}container-mount-home)"
+    if container.writable:
+        yield "step+=(--container-writable)"
+    yield f"step+=(--container-env={','.join(inside)})"
+
+
+def _apptainer(
+    plan: Plan,
+    mounted: tuple[Mount, ...],
+    inside: tuple[str, ...],
+    variables: tuple[Variable, ...],
+) -> Iterator[str]:
+    container = plan.recipe.site.container
+    yield from _run_folder_is_plain()
+    yield "task=(apptainer exec)"
+    if plan.recipe.cluster.device == "cuda":
+        yield "task+=(--nv)"
+    if not container.mount_home:
+        yield "task+=(--no-home)"
+    if container.writable:
+        yield "task+=(--writable-tmpfs)"
+    yield 'task+=(--pwd "$LLMTRAIN_RUN")'
+    for mount in mounted:
+        yield f"task+=(--bind {_mount_word(mount)})"
+    plain = {v.name: v.value for v in variables if _is_plain(v.value)}
+    for name, value in sorted(plain.items()):
+        yield f"task+=(--env {command((f'{name}={value}',))})"
+    rest = " ".join(name for name in inside if name not in plain)
+    yield "# --env parts its values at commas, and shows them to everybody on the node."
+    yield f"for variable in {rest}; do"
+    yield '    export "APPTAINERENV_$variable=${!variable}"'
+    yield "done"
+    yield f"task+=({command((str(container.image),))} bash task.sh)"
+
+
+def _is_plain(value: str) -> bool:
+    """Whether ``apptainer --env`` reads it as it stands."""
+    return not set(value) & set(',="\n') and value == value.strip()

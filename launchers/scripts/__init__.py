@@ -1,0 +1,1 @@
+"""Launch scripts that others wrote, read without running them."""

@@ -1,0 +1,1 @@
+"""All legal layouts of a recipe: made, pruned by memory, timed as arrays, ranked."""

@@ -1,0 +1,172 @@
+"""The step: what a layout's stages compute and say to each other, and where the time goes.
+
+The slowest stage works through all micro-batches; the others' first and last passes make the
+bubble (:mod:`llmtrain.planner.schedule`); then gradients are reduced, the optimizer steps and
+weights are gathered. Every key of the breakdown is exposed time, so the keys add up to the step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.planner.candidate import candidate_of
+from llmtrain.planner.collectives import Links, send_seconds
+from llmtrain.planner.costs import Case, Cost, layer_cost, part_cost
+from llmtrain.planner.curves import Curves, curves_of
+from llmtrain.planner.efficiency import Machine
+from llmtrain.planner.numeric import Quantity, choose, largest, logarithm
+from llmtrain.planner.operators import (
+    dense_layer,
+    embedding,
+    head,
+    moe_layer,
+    prediction,
+    tokens,
+)
+from llmtrain.planner.replicas import Replicas, replicas
+from llmtrain.planner.schedule import bubble_seconds
+from llmtrain.planner.stacks import Stack, chosen_stack, stack_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTime:
+    """A step, in seconds."""
+
+    breakdown: Mapping[str, Quantity]
+    """Exposed seconds by what they go to."""
+    error: float
+    """Relative error that the stack's published runs show."""
+
+    @property
+    def seconds(self) -> Quantity:
+        """The sum of the breakdown."""
+        return sum(self.breakdown.values(), 0.0)
+
+    @property
+    def bounds(self) -> tuple[Quantity, Quantity]:
+        """Where the step time probably lies."""
+        return self.seconds * (1.0 - self.error), self.seconds * (1.0 + self.error)
+
+
+def recipe_step(recipe: Recipe, stack: str | None = None) -> StepTime | None:
+    """The step of one recipe; None where nothing is known of its processor."""
+    curves = curves_of(recipe.cluster.gpu.arch)
+    if curves is None:
+        return None
+    chosen = stack_of(stack or chosen_stack(recipe))
+    return step_time(case_of(recipe, curves, chosen))
+
+
+def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
+    """What the recipe's layers are timed in."""
+    cluster, kernels = recipe.cluster, recipe.kernels
+    machine = Machine(
+        gpu=cluster.gpu,
+        curves=curves,
+        stack=stack,
+        numbers=numbers_of(recipe),
+        attention=attention_kernel(stack, kernels.attention, curves),
+    )
+    per_node = min(recipe.gpus, cluster.gpus_per_node)
+    links = Links(network=cluster.network, curves=curves, per_node=per_node)
+    return Case(model=recipe.model, layout=candidate_of(recipe), machine=machine, links=links)
+
+
+def numbers_of(recipe: Recipe) -> str:
+    """Of the layers' products: FP8 where the GPU has it."""
+    kind = recipe.precision.kind
+    if kind == "fp8" and recipe.cluster.gpu.fp8_tflops is None:
+        return "bf16"
+    return kind
+
+
+def attention_kernel(stack: Stack, asked: str, curves: Curves) -> str:
+    """The kernel that a stack runs for ``kernels.attention``; else flash-2."""
+    kernel = stack.attention.get(asked, stack.attention["auto"])
+    if kernel == "unfused" or kernel in curves.attention:
+        return kernel
+    return "flash2"
+
+
+def step_time(case: Case) -> StepTime:
+    """The step of a layout, or of an array of layouts."""
+    stack, layout = case.machine.stack, case.layout
+    slowest, total, alone = _stages(case)
+    hops = _hops(case)
+    per_micro = {
+        "gemm": slowest.gemm,
+        "attention": slowest.attention,
+        "elementwise": slowest.elementwise,
+        "recompute": slowest.recompute,
+        "launch": slowest.launch + stack.microbatch_seconds,
+        "tensor_parallel": slowest.tensor,
+        "context_parallel": slowest.context,
+        "expert_parallel": slowest.expert,
+        "pipeline": hops,
+    }
+    count = layout.microbatches
+    breakdown = {key: count * value for key, value in per_micro.items()}
+    each = slowest.total + stack.microbatch_seconds + hops
+    whole = total + (stack.microbatch_seconds + hops) * layout.pp
+    breakdown["bubble"] = bubble_seconds(each, whole, layout.vpp)
+    shared = replicas(case, slowest, alone)
+    breakdown["data_parallel"] = shared.exposed * _times(case, shared)
+    breakdown["optimizer"] = shared.optimizer
+    breakdown["host"] = stack.step_seconds * 1.0
+    nodes = largest(layout.gpus / case.links.per_node, 1.0)
+    drift = stack.drift * logarithm(nodes)
+    breakdown["stragglers"] = sum(breakdown.values(), 0.0) * drift
+    return StepTime(breakdown=breakdown, error=stack.error)
+
+
+def _times(case: Case, shared: Replicas) -> Quantity:
+    """ZeRO-3 gathers and scatters for every micro-batch, the others once a step."""
+    return choose(case.layout.zero >= 3, case.layout.microbatches, 1.0)
+
+
+def _stages(case: Case) -> tuple[Cost, Quantity, Quantity]:
+    """Costs of the slowest stage, seconds of all stages together, layers of the slowest."""
+    model, layout = case.model, case.layout
+    dense = layer_cost(case, dense_layer(model, layout), moe=False)
+    moe = layer_cost(case, moe_layer(model, layout), moe=True) if model.experts else Cost()
+    start, end = _ends(case)
+    stages, single = layout.stages, layout.pp == 1
+    first = dense * stages.first_dense + moe * stages.first_moe + start
+    middle = dense * stages.middle_dense + moe * stages.middle_moe
+    last = dense * stages.last_dense + moe * stages.last_moe + end
+    first = _pick(single, first + end, first)
+    last = _pick(single, first, last)
+    slowest = _pick(first.total >= middle.total, first, middle)
+    slowest = _pick(last.total > slowest.total, last, slowest)
+    moe_layers = model.layers - model.dense_layers if model.experts else 0
+    every = dense * (model.layers - moe_layers) + moe * moe_layers + start + end
+    return slowest, every.total, model.layers / layout.pp
+
+
+def _ends(case: Case) -> tuple[Cost, Cost]:
+    model, layout = case.model, case.layout
+    end = part_cost(case, head(model, layout))
+    if model.mtp:
+        end = end + layer_cost(case, prediction(model, layout), moe=bool(model.experts)) * (
+            model.mtp
+        )
+    return part_cost(case, embedding(model, layout)), end
+
+
+def _pick(condition: object, yes: Cost, no: Cost) -> Cost:
+    if isinstance(condition, bool):
+        return yes if condition else no
+    names = Cost.__dataclass_fields__
+    return Cost(
+        **{name: choose(condition, getattr(yes, name), getattr(no, name)) for name in names}
+    )
+
+
+def _hops(case: Case) -> Quantity:
+    """Messages between stages that a micro-batch waits for, forward and backward."""
+    layout, stack, model = case.layout, case.machine.stack, case.model
+    cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)
+    message = tokens(model, layout) * model.hidden * 2.0 / cut
+    one = send_seconds(case.links, layout.pipeline_stride, message)
+    shown = choose(layout.vpp > 1, 1.0 - stack.pipeline_overlap, 1.0)
+    return choose(layout.pp > 1, 2.0 * layout.vpp * one * shown, 0.0)

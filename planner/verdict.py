@@ -1,0 +1,137 @@
+"""Whether a plan fits its GPUs, and which changes would make it fit."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from llmtrain.config.change import Changes, as_overrides, changed
+from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.recipe import Recipe
+from llmtrain.planner.memory import Peak, peak_memory
+from llmtrain.planner.programs import constant
+
+Verdict = Literal["fits", "tight", "no"]
+Judge = Callable[[Recipe], bool]
+
+GIB = 2**30
+OFFERED = 3
+"""Repairs that are shown."""
+
+
+def worst(peaks: tuple[Peak, ...]) -> Peak:
+    """The stage whose rank holds most."""
+    return max(peaks, key=lambda peak: peak.memory.total)
+
+
+def verdict(recipe: Recipe, peaks: tuple[Peak, ...]) -> Verdict | None:
+    """Whether the worst rank fits; ``tight``: by less than the model's own error.
+
+    None where the GPU's memory is not known.
+    """
+    capacity = recipe.cluster.gpu.memory_bytes
+    if capacity is None:
+        return None
+    needed = max(peak.needed for peak in peaks)
+    if needed > capacity:
+        return "no"
+    return "tight" if needed * (1 + constant("error_band")) > capacity else "fits"
+
+
+def fits(recipe: Recipe) -> bool:
+    """Whether ``recipe``, which breaks no rule, fits its GPUs as far as is known."""
+    return verdict(recipe, peak_memory(recipe)) != "no"
+
+
+def out_of_memory(
+    recipe: Recipe, peaks: tuple[Peak, ...], judge: Judge | None = None
+) -> tuple[Problem, ...]:
+    """The problem with its repairs where the plan does not fit; else nothing.
+
+    Args:
+        recipe: what was planned.
+        peaks: its memory.
+        judge: whether a changed recipe is valid; without it no repairs are looked for.
+    """
+    capacity = recipe.cluster.gpu.memory_bytes
+    if capacity is None or verdict(recipe, peaks) != "no":
+        return ()
+    most = max(peaks, key=lambda peak: peak.needed)
+    says = (
+        f"stage {peaks.index(most)} needs {most.needed / GIB:.1f} GiB a GPU; "
+        f"{recipe.cluster.gpu.name} has {capacity / GIB:.1f} GiB"
+    )
+    found = tuple(_repairs(recipe, judge)) if judge else ()
+    return (Problem(code="out_of_memory", says=says, at="parallel", repairs=found),)
+
+
+def _repairs(recipe: Recipe, judge: Judge) -> Iterator[Repair]:
+    """Changes that were tried and fit, the cheapest first."""
+    offered: list[Changes] = []
+    for changes in _candidates(recipe):
+        if any(known.items() <= changes.items() for known in offered):
+            continue
+        mended = _tried(recipe, changes)
+        if mended is None or not judge(mended):
+            continue
+        peaks = peak_memory(mended)
+        if verdict(mended, peaks) == "no":
+            continue
+        offered.append(changes)
+        needed = max(peak.needed for peak in peaks)
+        yield Repair(overrides=as_overrides(changes), why=f"{needed / GIB:.1f} GiB a GPU")
+        if len(offered) == OFFERED:
+            return
+
+
+def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
+    try:
+        return changed(recipe, changes)
+    except RecipeError:
+        return None
+
+
+def _candidates(recipe: Recipe) -> Iterator[Changes]:
+    """Single changes, then all of the cheap ones together, then these with more stages or tp."""
+    single = [change for change in _single(recipe) if change]
+    yield from single
+    recompute: Changes = {"recompute.kind": "full"}
+    together = {key: value for change in _free(recipe) for key, value in change.items()}
+    yield together
+    yield {**together, **recompute}
+    for more in _cuts(recipe):
+        for base in ({}, together, {**together, **recompute}):
+            yield {**base, **more}
+
+
+def _free(recipe: Recipe) -> Iterator[Changes]:
+    """What costs nothing or little."""
+    if recipe.optim.zero == 0:
+        yield {"optim.zero": 1}
+    if not recipe.parallel.sequence and recipe.parallel.tp > 1:
+        yield {"parallel.sequence": True}
+
+
+def _single(recipe: Recipe) -> Iterator[Changes]:
+    yield from _free(recipe)
+    if recipe.recompute.kind == "none":
+        yield {"recompute.kind": "selective"}
+    micro = recipe.batch.micro
+    for smaller in (size for size in range(micro - 1, 0, -1) if micro % size == 0):
+        yield {"batch.micro": smaller}
+    if recipe.recompute.kind != "full":
+        yield {"recompute.kind": "full"}
+
+
+def _cuts(recipe: Recipe) -> Iterator[Changes]:
+    """More stages or a larger tensor parallel group, with micro-batches of one sequence."""
+    parallel = recipe.parallel
+    one: Changes = {} if recipe.batch.micro == 1 else {"batch.micro": 1}
+    for times in (2, 3, 4, 6, 8, 12, 16):
+        yield {"parallel.pp": parallel.pp * times}
+        yield {**one, "parallel.pp": parallel.pp * times}
+        if parallel.vpp > 1:
+            yield {**one, "parallel.pp": parallel.pp * times, "parallel.vpp": 1}
+        tp = parallel.tp * times
+        if tp <= recipe.cluster.gpus_per_node:
+            yield {"parallel.tp": tp, "parallel.sequence": True}
+            yield {**one, "parallel.tp": tp, "parallel.sequence": True}
+            yield {**one, "parallel.tp": tp, "parallel.sequence": True, "parallel.pp": tp}

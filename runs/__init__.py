@@ -1,0 +1,1 @@
+"""What happens after submit: run folders, their state, following, stopping, resuming."""

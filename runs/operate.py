@@ -1,0 +1,116 @@
+"""Starting, stopping and going on: the verbs on a local run."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from llmtrain.config.errors import Interrupted, LaunchError, Problem, RunError
+from llmtrain.runs.events import note
+from llmtrain.runs.folder import spoken
+from llmtrain.runs.follow import follow
+from llmtrain.runs.process import ask, is_alive, kill, start
+from llmtrain.runs.state import State, read_state
+
+CANCEL_SECONDS = 60.0
+"""How long a cancelled run may take for its last step and checkpoint."""
+
+ENDED_WELL = ("finished", "stopped", "cancelled")
+
+
+def run_here(folder: Path, console: Console) -> State:
+    """Start the run in ``folder`` and follow it to its end.
+
+    A first Ctrl-C asks for a checkpoint and a stop, a second one kills.
+
+    Raises:
+        LaunchError: if it cannot be started.
+        RunError: if it failed.
+        Interrupted: if Ctrl-C ended it.
+    """
+    process = start(folder, _script(folder))
+
+    def alive() -> bool:
+        return process.poll() is None
+
+    try:
+        state = follow(folder, alive, console)
+    except KeyboardInterrupt:
+        console.print("stopping after a checkpoint; Ctrl-C again kills the run")
+        raise Interrupted(_stopped(folder, process, alive, console)) from None
+    if process.returncode != 0 or state.status not in ENDED_WELL:
+        raise RunError(_failure(folder, state, process.returncode))
+    return state
+
+
+def _stopped(
+    folder: Path, process: "subprocess.Popen[bytes]", alive: Callable[[], bool], console: Console
+) -> Problem:
+    ask(folder, "stop")
+    try:
+        state = follow(folder, alive, console)
+    except KeyboardInterrupt:
+        kill(folder)
+        process.wait()
+        note(folder, "cancelled")
+        state = read_state(folder)
+    if state.status == "finished":
+        return Problem(code="interrupted", says="interrupted when all steps were done")
+    again = f"llmtrain resume {spoken(folder)}"
+    if state.checkpoint is None:
+        says, hint = "interrupted before the first checkpoint", f"begin again with: {again}"
+    else:
+        says = f"interrupted; the newest checkpoint is step {state.checkpoint}"
+        hint = f"go on with: {again}"
+    return Problem(code="interrupted", says=says, hint=hint)
+
+
+def resume(folder: Path, console: Console) -> State:
+    """Go on with a run that has ended before its last step; errors as :func:`run_here`.
+
+    Raises:
+        LaunchError: if it runs still, or has nothing left to do.
+    """
+    state = read_state(folder)
+    if is_alive(folder):
+        hint = f"llmtrain logs {spoken(folder)} --follow"
+        raise LaunchError(f"{folder.name} is running", hint=hint)
+    if state.status == "finished":
+        raise LaunchError(f"{folder.name} has finished all {state.steps} steps")
+    return run_here(folder, console)
+
+
+def cancel(folder: Path, console: Console, patience: float = CANCEL_SECONDS) -> State:
+    """End a running job: after a checkpoint if it can, by force after ``patience`` seconds.
+
+    Raises:
+        RunError: if it does not run.
+    """
+    if not is_alive(folder):
+        raise RunError(f"{folder.name} does not run here; it is {read_state(folder).status}")
+    ask(folder, "stop")
+    console.print("waiting for the last checkpoint")
+    until = time.monotonic() + patience
+    while is_alive(folder) and time.monotonic() < until:
+        time.sleep(0.2)
+    if is_alive(folder):
+        kill(folder)
+    if read_state(folder).status != "finished":
+        note(folder, "cancelled")
+    return read_state(folder)
+
+
+def _script(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "launch.json").read_text(encoding="utf-8"))["script"])
+    except (OSError, ValueError, KeyError) as error:
+        raise LaunchError(f"{folder} holds no launch: {error}") from error
+
+
+def _failure(folder: Path, state: State, status: int) -> Problem:
+    says = state.error or f"the job ended with status {status} and said nothing"
+    hint = f"llmtrain logs {spoken(folder)}; all output: {folder / 'logs'}"
+    return Problem(code="run_failed", says=f"{folder.name}: {says}", hint=hint)

@@ -1,0 +1,132 @@
+"""What can be known before a job waits for days: limits, paths, space, cost, predicted start."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.launchers.launch import Launch
+from llmtrain.launchers.schedulers.slurm_time import limit_seconds
+from llmtrain.planner.plan import Plan, plan_json
+from llmtrain.runs.detect import Partition, partitions
+from llmtrain.runs.slurm import Unreachable, ask_slurm, said
+
+
+def require_within_limits(plan: Plan) -> None:
+    """Hold the request against its partition.
+
+    Raises:
+        LaunchError: with everything that the partition does not give.
+    """
+    site = plan.recipe.site
+    known = {each.name: each for each in partitions()}
+    name = site.partition or next((each.name for each in known.values() if each.default), "")
+    if site.slurm.groups or "," in name:
+        return
+    if name not in known:
+        says = f"= {name!r} is no partition of this Slurm"
+        hint = f"partitions: {', '.join(known)}"
+        raise LaunchError(Problem(code="no_partition", key="site.partition", says=says, hint=hint))
+    problems = list(_beyond(plan, known[name]))
+    if problems:
+        raise LaunchError(problems)
+
+
+def _beyond(plan: Plan, partition: Partition) -> Iterator[Problem]:
+    site, nodes = plan.recipe.site, plan.nodes + plan.recipe.nodes.spare
+    most = min(partition.max_nodes or partition.nodes, partition.nodes)
+    if nodes > most:
+        says = f"the run needs {nodes} nodes; partition {partition.name} gives one job {most}"
+        yield Problem(code="too_many_nodes", says=says)
+    if not partition.up:
+        yield Problem(code="closed", says=f"partition {partition.name} takes no jobs now")
+    wanted = limit_seconds(site.time_limit) if site.time_limit else 0
+    longest = limit_seconds(partition.max_time)
+    if longest is not None and (wanted is None or wanted > longest):
+        says = f"= {site.time_limit} is above the {partition.max_time} of {partition.name}"
+        yield Problem(code="too_long", key="site.time_limit", says=says)
+
+
+def require_paths(plan: Plan) -> None:
+    """Look for what the job will open, where this machine can see it.
+
+    Raises:
+        LaunchError: naming each path that is not there.
+    """
+    missing = [(key, path) for key, path in _paths(plan) if not Path(path).expanduser().exists()]
+    problems = [
+        Problem(code="no_path", key=key, says=f"= {path} does not exist here")
+        for key, path in missing
+    ]
+    if problems:
+        raise LaunchError(problems)
+
+
+def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
+    recipe, site = plan.recipe, plan.recipe.site
+    if site.container.runtime == "none":
+        if recipe.backend.path:
+            yield "backend.path", recipe.backend.path
+        if site.python and "/" in site.python:
+            yield "site.python", site.python
+    elif site.container.image and site.container.image.startswith("/"):
+        yield "site.container.image", site.container.image
+    for mount in site.mounts if site.container.runtime != "none" else ():
+        yield "site.mounts", mount.split(":")[0]
+    for path in recipe.data.paths:
+        yield "data.paths", f"{path}.idx"
+    if site.checkpoints:
+        yield "site.checkpoints", site.checkpoints
+    if site.secrets.names:
+        yield "site.secrets.file", site.secrets.file
+
+
+def space_warnings(plan: Plan, root: Path) -> tuple[str, ...]:
+    """Whether the checkpoints that are kept find room, as far as this machine can see."""
+    size = plan_json(plan).get("checkpoint_bytes")
+    place = Path(plan.recipe.site.checkpoints or root)
+    while not place.exists():
+        place = place.parent
+    if not size:
+        return ()
+    # One more than are kept: the oldest goes when the newest is complete.
+    needed, free = size * (plan.recipe.checkpoint.keep + 1), shutil.disk_usage(place).free
+    if needed <= free:
+        return ()
+    return (f"checkpoints need {needed / 1e12:.2f} TB, and {place} has {free / 1e12:.2f} TB free",)
+
+
+def predicted_start(launch: Launch) -> str | None:
+    """When the job would start, as ``sbatch --test-only`` says it.
+
+    Raises:
+        LaunchError: with what Slurm said, if it would refuse the job.
+    """
+    try:
+        done = ask_slurm("sbatch", "--test-only", text=launch.files[launch.script], seconds=60)
+    except Unreachable as error:
+        raise LaunchError(f"the job cannot be submitted: {error}") from error
+    if done.returncode != 0:
+        raise LaunchError(Problem(code="refused", says=f"Slurm refuses the job: {said(done)}"))
+    found = re.search(r"to start at (\S+)", done.stderr)
+    return found.group(1) if found else None
+
+
+def gpu_hours(plan: Plan) -> float | None:
+    """What one job may cost at the most; the whole run where it has no time limit."""
+    site = plan.recipe.site
+    limit = limit_seconds(site.time_limit) if site.time_limit else None
+    if limit is not None:
+        return plan.recipe.gpus * limit / 3600
+    known = plan_json(plan).get("gpu_hours")
+    return float(known) if known is not None else None
+
+
+def must_confirm(plan: Plan) -> str | None:
+    """The question to ask before this is submitted; None: nothing to ask."""
+    limit, hours = plan.recipe.site.gpu_hour_limit, gpu_hours(plan)
+    if limit is None or (hours is not None and hours <= limit):
+        return None
+    cost = "an unknown number of" if hours is None else f"up to {hours:,.0f}"
+    return f"This takes {cost} GPU-hours; the site asks above {limit:,.0f}. Submit it?"

@@ -1,0 +1,149 @@
+"""The state of a run, read from what the job itself wrote."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llmtrain.runs.events import json_lines
+from llmtrain.runs.presence import Presence, presence
+from llmtrain.runs.slurm import end_of, submitted
+
+Status = Literal[
+    "prepared",
+    "queued",
+    "starting",
+    "running",
+    "finished",
+    "stopped",
+    "cancelled",
+    "failed",
+    "lost",
+    "unknown",
+]
+
+TAIL_BYTES = 64 * 1024
+"""Enough for the last lines of a file that grows for weeks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Where a run stands."""
+
+    name: str
+    """Name of its folder."""
+    path: Path
+    """The folder."""
+    status: Status
+    """lost: it was started and ended without a word; unknown: Slurm does not answer."""
+    step: int
+    """The last step that is in metrics.jsonl."""
+    steps: int | None
+    """Steps of the whole run."""
+    loss: float | None
+    """Mean nats per token at that step."""
+    tokens_per_second: float | None
+    """At that step."""
+    checkpoint: int | None
+    """Step of the newest checkpoint that is complete."""
+    error: str | None
+    """What the job said when it failed."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "status": self.status,
+            "step": self.step,
+            "steps": self.steps,
+            "loss": self.loss,
+            "tokens_per_second": self.tokens_per_second,
+            "checkpoint": self.checkpoint,
+            "error": self.error,
+        }
+
+
+def read_state(folder: Path, there: Presence | None = None) -> State:
+    """The state of the run in ``folder``. Half-written lines are passed over.
+
+    ``there``: whether its job is, where that is known already.
+    """
+    # In this order: a run that ends in between has left its last word when that is read.
+    there = there or presence(folder)
+    events = list(json_lines(folder / "events.jsonl"))
+    life = _last_life(events)
+    rows = [row for row in json_lines(folder / "metrics.jsonl", TAIL_BYTES) if "loss" in row]
+    last: dict[str, Any] = rows[-1] if rows else {}
+    saved = [event.get("step") for event in events if event.get("event") == "checkpoint"]
+    failures = [event.get("error") for event in life if event.get("event") == "failed"]
+    status = _status([str(event.get("event")) for event in life], there)
+    return State(
+        name=folder.name,
+        path=folder,
+        status=status,
+        step=int(last.get("step", 0)),
+        steps=_steps(folder),
+        loss=last.get("loss"),
+        tokens_per_second=last.get("tokens_per_second"),
+        checkpoint=saved[-1] if saved else None,
+        # The first to fail says why; one rank's failure is echoed by the others.
+        error=_error(folder, status, failures),
+    )
+
+
+def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
+    if status == "failed" and failures:
+        return str(failures[0])
+    job = submitted(folder) if status in ("failed", "lost") else None
+    end = end_of(job) if job else None
+    return f"Slurm says {end} of job {job.job}" if job and end else None
+
+
+BEGINNINGS = ("launched", "started", "resumed")
+"""Events with which a life of the run begins; launched: its processes start."""
+
+ENDINGS: dict[str, Status] = {
+    "finished": "finished",
+    "stopped": "stopped",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+"""Events after which a run is over, until it is resumed."""
+
+
+def _last_life(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What happened since the run was started last."""
+    begun = [number for number, event in enumerate(events) if event.get("event") in BEGINNINGS]
+    return events[begun[-1] if begun else 0 :]
+
+
+def _status(life: list[str], there: Presence) -> Status:
+    if there == "queued":
+        return "queued"
+    ended = [kind for kind in life if kind in ENDINGS]
+    if ended:
+        # A request to cancel is noted after the stop that it asked for.
+        return "cancelled" if "cancelled" in ended else ENDINGS[ended[0]]
+    if there == "here":
+        return "running" if life and life[0] != "launched" else "starting"
+    if there == "unknown":
+        return "unknown"
+    return "lost" if life else "prepared"
+
+
+def _steps(folder: Path) -> int | None:
+    try:
+        steps = json.loads((folder / "plan.json").read_text(encoding="utf-8")).get("steps")
+    except (OSError, ValueError):
+        return None
+    return steps if isinstance(steps, int) else None
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Step and loss of every step; after a resume the last value of a step counts."""
+    found: dict[int, float] = {}
+    for row in json_lines(folder / "metrics.jsonl"):
+        if isinstance(row.get("loss"), (int, float)):
+            found[int(row["step"])] = float(row["loss"])
+    return sorted(found.items())

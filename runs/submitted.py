@@ -1,0 +1,115 @@
+"""The verbs on a run that Slurm has: follow, end, go on."""
+
+import re
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from llmtrain.config.errors import LaunchError, Problem, RunError
+from llmtrain.runs import slurm
+from llmtrain.runs.events import note
+from llmtrain.runs.folder import spoken
+from llmtrain.runs.follow import follow
+from llmtrain.runs.presence import Watch, presence
+from llmtrain.runs.process import ask
+from llmtrain.runs.slurm import Submitted, Unreachable, submitted
+from llmtrain.runs.state import State, read_state
+
+SCRIPT = "job.sbatch"
+CANCEL_SECONDS = 60.0
+"""How long a cancelled run may take for its last step and checkpoint, at the least."""
+POLL_SECONDS = 1.0
+
+
+def on_slurm(folder: Path) -> bool:
+    """Whether the run in ``folder`` is started by a batch script."""
+    return (folder / SCRIPT).is_file()
+
+
+def submit(folder: Path, console: Console) -> Submitted:
+    """Put a run, whose folder is whole, into the queue.
+
+    Raises:
+        LaunchError: if Slurm refuses it.
+    """
+    job = slurm.submit(folder, SCRIPT)
+    console.print(f"job {job.job}: {spoken(folder)}")
+    return job
+
+
+def follow_job(folder: Path, console: Console) -> State:
+    """Show the run's progress until its job has ended.
+
+    Raises:
+        RunError: if it failed.
+    """
+    watch = Watch(folder)
+    state = follow(folder, watch.alive, console, lambda path: read_state(path, watch.presence))
+    if state.status not in ("finished", "stopped", "cancelled"):
+        says = state.error or f"the job has ended, {state.status}"
+        hint = f"llmtrain logs {spoken(folder)}; all output: {folder / 'logs'}"
+        raise RunError(Problem(code="run_failed", says=f"{folder.name}: {says}", hint=hint))
+    return state
+
+
+def resume_job(folder: Path, console: Console) -> Submitted:
+    """Submit a run again that has ended before its last step.
+
+    Raises:
+        LaunchError: if it is in the queue still, or has nothing left to do.
+    """
+    there = presence(folder)
+    state = read_state(folder, there)
+    if there != "gone":
+        raise LaunchError(f"{folder.name} is {state.status}", hint="see `llmtrain status`")
+    if state.status == "finished":
+        raise LaunchError(f"{folder.name} has finished all {state.steps} steps")
+    return submit(folder, console)
+
+
+def cancel_job(folder: Path, console: Console) -> State:
+    """End the run's job: after a checkpoint if it runs.
+
+    Raises:
+        RunError: if there is no job, or Slurm does not answer.
+    """
+    job = submitted(folder)
+    there = presence(folder)
+    if job is None or there == "gone":
+        raise RunError(f"{folder.name} is not in the queue; it is {read_state(folder).status}")
+    try:
+        slurm.cancel(job, pending_only=True)
+        if there == "here" and not _ended(folder):
+            ask(folder, "stop")
+            slurm.tell_ranks(job)
+            console.print("waiting for the last checkpoint")
+            _wait(folder, max(CANCEL_SECONDS, lead_seconds(folder)))
+        slurm.cancel(job)
+    except Unreachable as error:
+        raise RunError(f"{folder.name} cannot be cancelled: {error}") from error
+    (folder / "control" / "stop").unlink(missing_ok=True)
+    state = read_state(folder, "gone")
+    if state.status != "finished":
+        note(folder, "cancelled")
+    return read_state(folder, "gone")
+
+
+def lead_seconds(folder: Path) -> float:
+    """How long the ranks need for a checkpoint, as the batch script says it."""
+    try:
+        text = (folder / SCRIPT).read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"^#SBATCH --signal=B:USR1@(\d+)$", text, re.MULTILINE)
+    return float(found.group(1)) if found else 0
+
+
+def _ended(folder: Path) -> bool:
+    return read_state(folder, "gone").status in ("finished", "stopped", "failed")
+
+
+def _wait(folder: Path, seconds: float) -> None:
+    watch, until = Watch(folder), time.monotonic() + seconds
+    while watch.alive() and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)

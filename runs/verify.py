@@ -1,0 +1,82 @@
+"""Whether a run's folder, and what it was prepared with, are still what they were."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmtrain.config.errors import RunError
+from llmtrain.launchers.provenance import Provenance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """One thing that has changed since the run was prepared."""
+
+    what: str
+    """A file, a package, the commit."""
+    was: str
+    """When it was prepared."""
+    now: str
+    """Here and now."""
+
+    def as_json(self) -> dict[str, str]:
+        """The same for ``--json``."""
+        return {"what": self.what, "was": self.was, "now": self.now}
+
+
+def drift(folder: Path, here: Provenance) -> list[Drift]:
+    """What has changed of the files in ``folder``, and between their provenance and ``here``.
+
+    Raises:
+        RunError: if the folder has no list of digests.
+    """
+    return [*_files(folder), *_provenance(folder, here)]
+
+
+def _files(folder: Path) -> list[Drift]:
+    try:
+        lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RunError(f"{folder} cannot be verified: {error.strerror} SHA256SUMS") from error
+    found = []
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        now = _digest(folder / name)
+        if now != digest:
+            found.append(Drift(what=name, was=digest[:12], now=now[:12]))
+    return found
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "missing"
+
+
+def _provenance(folder: Path, here: Provenance) -> list[Drift]:
+    try:
+        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    now = here.as_json()
+    pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]
+    packages = was.get("packages") or {}
+    pairs += [(name, packages[name], here.packages.get(name)) for name in sorted(packages)]
+    git = was.get("git") or {}
+    if git.get("commit") and here.commit:
+        pairs.append(("git commit", git["commit"], here.commit))
+        pairs.append(("git diff", _short(git.get("diff")), _short(here.diff)))
+    return [
+        Drift(what=name, was=_shown(old), now=_shown(new)) for name, old, new in pairs if old != new
+    ]
+
+
+def _short(diff: str | None) -> str:
+    return hashlib.sha256(diff.encode()).hexdigest()[:12] if diff else "none"
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)[:40]

@@ -1,0 +1,44 @@
+"""The tables of flags are complete, sourced and read right."""
+
+from importlib.resources import files
+
+import pytest
+
+from llmtrain.launchers.backends.flag_table import Flag, read_flags
+from llmtrain.planner.limits import VERSIONS
+
+TABLES = [(program, version) for program, known in VERSIONS.items() for version in known]
+
+
+@pytest.mark.parametrize(("program", "version"), TABLES)
+def test_each_known_version_has_a_table_with_its_commit(program: str, version: str) -> None:
+    """The first line says which commit's parser was read."""
+    path = files("llmtrain.launchers.backends") / "flags" / f"{program}-{version}.csv"
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+
+    assert f" {version} " in first
+    assert len(first.split("commit ")[1].split(";")[0]) == 40
+    assert len(read_flags(program, version).flags) > 300
+
+
+def test_a_flag_is_read_with_its_choices_and_default() -> None:
+    """Choices keep their order; a default has its own type."""
+    flag = read_flags("megatron-lm", "core_v0.16.1").flags["--recompute-granularity"]
+
+    assert flag == Flag(
+        name="--recompute-granularity",
+        dest="recompute_granularity",
+        kind="value",
+        type="str",
+        nargs="",
+        choices=("full", "selective"),
+        default=None,
+    )
+
+
+def test_the_first_name_that_a_version_has() -> None:
+    """A flag that was renamed is found by either name; an unknown one stays what it was."""
+    table = read_flags("megatron-lm", "v0.12.0rc3")
+
+    assert table.first_of("--cuda-graph-impl", "--enable-cuda-graph") == "--enable-cuda-graph"
+    assert table.first_of("--no-such-flag") == "--no-such-flag"

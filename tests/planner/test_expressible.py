@@ -1,0 +1,121 @@
+"""What a backend cannot express is found, with its reason, and nothing else is."""
+
+import pytest
+
+from llmtrain.config.compose import compose
+from llmtrain.planner.expressible import approximated, inexpressible
+from llmtrain.trainer.unsupported import unsupported
+
+SHIPPED: tuple[tuple[str, set[str]], ...] = (
+    ("gpt-tiny", set()),
+    ("gpt3-530b", set()),
+    ("mixtral-8x7b", set()),
+    ("deepseek-v3", set()),
+    ("bloom-176b", {"model.positions", "model.embedding_norm", "parallel.pp"}),
+    ("glm-130b", {"model.norm", "model.activation", "parallel.pp"}),
+    ("opt-175b", {"model.activation", "optim.master"}),
+)
+"""Shipped recipes and the keys that their own backend cannot express."""
+
+CANNOT = (
+    ("gpt-tiny", "model.norm=layernorm1p", "model.norm"),
+    ("gpt-tiny", "model.positions=alibi", "model.positions"),
+    ("gpt-tiny", "precision=fp16", "precision.kind"),
+    ("gpt-tiny", "optim.zero=2", "optim.zero"),
+    ("gpt-tiny", "recompute={kind: selective, modules: [mlp]}", "recompute.modules"),
+    ("gpt-tiny", "kernels.cuda_graphs=true", "kernels.cuda_graphs"),
+    ("gpt-tiny", "backend=megatron-core+deepspeed", "backend.name"),
+    ("gpt-tiny", "backend=megatron-lm", "cluster.device"),
+    ("llama2-7b", "model.positions=alibi", "model.positions"),
+    ("llama2-7b", "model.norm=deepnorm", "model.norm"),
+    ("llama2-7b", "model.activation=relu", "model.activation"),
+    ("llama2-7b", "model.activation=geglu", "model.activation"),
+    ("llama2-7b", "optim.zero=3", "optim.zero"),
+    ("llama2-7b", "optim.master=false", "optim.master"),
+    ("llama2-7b", "optim.overlap_grad_reduce=false", "optim.overlap_param_gather"),
+    ("llama2-7b", "run.steps=500", "schedule.warmup"),
+    ("llama2-7b", "data=stdlib", "data.kind"),
+    ("llama2-7b", "model.rope_base=10000.5", "model.rope_base"),
+    ("llama2-7b", "backend.version=v1.0", "backend.version"),
+    ("mt-nlg-530b", "optim.zero=0", "optim.zero"),
+    ("mt-nlg-530b", "optim={zero: 1, grad_dtype: weights}", "optim.grad_dtype"),
+    ("mt-nlg-530b", "schedule=wsd", "schedule.kind"),
+    ("mt-nlg-530b", "parallel.order=tp-cp-ep-pp-dp", "parallel.order"),
+    ("mt-nlg-530b", "backend=deepspeed", "parallel.tp"),
+)
+"""Recipe, change, and the key that the refusal names."""
+
+
+@pytest.mark.parametrize(("name", "keys"), SHIPPED)
+def test_shipped_recipes_on_their_own_backend(name: str, keys: set[str]) -> None:
+    """What is refused has a true reason; the other shipped recipes can be launched."""
+    found = {problem.key for problem in inexpressible(compose([f"recipe={name}"]))}
+
+    assert found == keys
+
+
+@pytest.mark.parametrize(("name", "change", "key"), CANNOT)
+def test_a_refusal_names_key_and_reason(name: str, change: str, key: str) -> None:
+    """Each limit is found by the key that asks for too much."""
+    found = {problem.key: problem for problem in inexpressible(compose([f"recipe={name}", change]))}
+
+    assert key in found
+    assert found[key].code in ("backend_cannot", "unknown_version")
+
+
+def test_a_message_is_a_sentence() -> None:
+    """Key, value, backend and reason, and how an approximation is accepted."""
+    (problem,) = inexpressible(compose(["recipe=llama2-7b", "model.activation=geglu"]))
+
+    assert problem.message == (
+        "`model.activation` = geglu cannot be expressed by megatron-lm: "
+        "its only gated GELU is quick GeGLU"
+    )
+    assert problem.hint.startswith("`backend.approximate=true` accepts quick GeGLU")
+
+
+def test_an_approximation_has_to_be_accepted() -> None:
+    """With ``backend.approximate`` the recipe passes, and what is approximated is told."""
+    asked = ["recipe=llama2-7b", "model.activation=geglu"]
+    recipe = compose([*asked, "backend.approximate=true"])
+
+    assert inexpressible(recipe) == ()
+    assert [problem.key for problem in approximated(recipe)] == ["model.activation"]
+    assert approximated(compose(asked)) == ()
+
+
+@pytest.mark.parametrize(("name", "change", "key"), CANNOT)
+def test_offered_repairs_mend_their_problem(name: str, change: str, key: str) -> None:
+    """A repair takes its own problem away."""
+    asked = [f"recipe={name}", change]
+    for problem in inexpressible(compose(asked)):
+        for repair in problem.repairs:
+            left = inexpressible(compose([*asked, *repair.overrides]))
+
+            assert problem not in left
+
+
+REFERENCE = (
+    *(("gpus=2",), ("precision=bf16",), ("precision=fp16",), ("optim.zero=1",), ("optim.zero=2",)),
+    *(("optim.offload=true",), ("precision=bf16", "optim.master=false"), ("model.mtp=1",)),
+    *(("model.norm=rmsnorm",), ("model.norm=layernorm1p",), ("model.embedding_norm=true",)),
+    *(("model.positions=rope",), ("model.positions=alibi",), ("model.mla={}",)),
+    *(("parallel={tp: 1, pp: 2}",), ("parallel.sequence=true",), ("recompute.kind=selective",)),
+    *(("recompute.kind=full",), ("recompute={kind: selective, modules: [core_attn, mlp]}",)),
+    ("parallel={tp: 1, pp: 2, layers_per_stage: [1, 3]}",),
+    ("parallel={tp: 1, pp: 2, vpp: 2}", "batch.micro=1"),
+    ("parallel={tp: 1, cp: 2}", "batch.micro=1"),
+    ("parallel={tp: 1, ep: 2}", "model={experts: 4, topk: 2, bias: false}", "batch.micro=1"),
+    ("parallel.sequence=true", "kernels.tp_overlap=true"),
+    *(("kernels.cuda_graphs=true",), ("kernels.attention=fused",)),
+    ("batch.ramp={start: 8, step: 8, samples: 80}",),
+)
+"""Changes of gpt-tiny that the reference trainer knows or refuses."""
+
+
+@pytest.mark.parametrize("changes", REFERENCE, ids=" ".join)
+def test_plan_and_trainer_refuse_the_same(changes: tuple[str, ...]) -> None:
+    """The plan promises no more, and no less, than the reference trainer keeps."""
+    recipe = compose(["recipe=gpt-tiny", *changes])
+
+    assert bool(inexpressible(recipe)) == bool(unsupported(recipe))

@@ -1,0 +1,170 @@
+"""The step: published points, the sum of its parts, and one model for numbers and arrays."""
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy
+import pytest
+
+from llmtrain.config.change import changed
+from llmtrain.config.compose import compose
+from llmtrain.config.recipe import Recipe
+from llmtrain.planner.candidate import Candidate, candidate_of, even_stages
+from llmtrain.planner.curves import curves_of
+from llmtrain.planner.plan import make_plan, plan_json
+from llmtrain.planner.stacks import FOLDER, chosen_stack, stack_of
+from llmtrain.planner.step import case_of, recipe_step, step_time
+
+
+def seconds(*arguments: str, stack: str | None = None) -> float:
+    """Step time of a recipe."""
+    step = recipe_step(compose(arguments), stack)
+    assert step is not None
+    return float(step.seconds)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "published", "within"),
+    [
+        (["recipe=gpt3-530b", "gpus=280", "batch.global=280"], 37.83, 0.04),
+        (["recipe=gpt3-530b"], 39.15, 0.04),
+        (["recipe=gpt3-1t"], 71.49, 0.09),
+        (["recipe=mt-nlg-530b"], 60.1, 0.09),
+        (["recipe=bloom-176b"], 105.0, 0.15),
+        (["recipe=glm-130b"], 88.5, 0.08),
+        (["recipe=llama3-70b"], 14.92, 0.05),
+        (["recipe=llama3-8b", "gpus=128", "batch.global=2048"], 13.10, 0.05),
+        (["recipe=mlperf-gpt3-175b"], 2.60, 0.10),
+    ],
+)
+def test_published_steps(arguments: list[str], published: float, within: float) -> None:
+    """Step times of data/published_points.csv and recipe facts; BLOOM's ran on slower links."""
+    assert seconds(*arguments) == pytest.approx(published, rel=within)
+
+
+def test_the_breakdown_adds_up() -> None:
+    """Exposed seconds, none negative, summing to the step."""
+    for name in ("gpt3-530b", "deepseek-v3", "llama3-405b", "opt-175b", "mixtral-8x7b"):
+        plan = plan_json(make_plan(compose([f"recipe={name}"])))
+
+        assert sum(plan["breakdown"].values()) == pytest.approx(plan["step_seconds"])
+        assert min(plan["breakdown"].values()) >= 0
+        low, high = plan["step_seconds_range"]
+        assert low < plan["step_seconds"] < high
+        assert 0 < plan["mfu"] <= plan["hfu"] < 1
+
+
+def test_throughput_and_step_agree() -> None:
+    """Tokens a second, TFLOP/s and MFU are the same statement."""
+    recipe = compose(["recipe=llama3-70b"])
+    plan = plan_json(make_plan(recipe))
+    tokens = recipe.batch.global_ * recipe.model.seq
+
+    each = tokens / recipe.gpus / plan["step_seconds"]
+    assert plan["tokens_per_second_per_gpu"] == pytest.approx(each)
+    peak = plan["mfu_convention"]["peak_tflops"]
+    assert plan["model_tflops_per_gpu"] / peak == pytest.approx(plan["mfu"])
+    assert plan["mfu_convention"]["attention"] == "full"
+
+
+def test_nothing_is_said_of_a_cpu() -> None:
+    """No curves, no step time."""
+    plan = plan_json(make_plan(compose(["recipe=gpt-tiny"])))
+
+    assert plan["step_seconds"] is plan["breakdown"] is plan["mfu_convention"] is None
+
+
+def test_more_work_takes_longer() -> None:
+    """Recompute, a larger batch and a slower fabric cost time."""
+    base = seconds("recipe=gpt3-530b")
+
+    assert seconds("recipe=gpt3-530b", "recompute.kind=full") > 1.2 * base
+    assert seconds("recipe=gpt3-530b", "batch.global=4480") > 1.8 * base
+    assert seconds("recipe=gpt3-530b", "cluster.network.nic_gb_per_s=6.25") > base
+    assert seconds("recipe=gpt3-530b", "parallel.vpp=1") > base
+
+
+def test_the_rank_order_decides_what_crosses_nodes() -> None:
+    """With pp before dp, replicas of a small model lie further apart."""
+    recipe = compose(["recipe=gpt3-40b"])
+    other = changed(recipe, {"parallel.order": "tp-cp-ep-pp-dp"})
+    first, second = candidate_of(recipe), candidate_of(other)
+
+    assert (first.data_stride, first.pipeline_stride) == (4, 4 * 128)
+    assert (second.data_stride, second.pipeline_stride) == (8, 4)
+    one, two = recipe_step(recipe), recipe_step(other)
+    assert one is not None and two is not None
+    assert one.breakdown["pipeline"] > two.breakdown["pipeline"]
+
+
+def test_scalar_path_needs_no_numpy() -> None:
+    """A plan imports neither NumPy nor torch."""
+    code = (
+        "import sys\n"
+        "from llmtrain.config.compose import compose\n"
+        "from llmtrain.planner.step import recipe_step\n"
+        "assert recipe_step(compose(['recipe=deepseek-v3'])) is not None\n"
+        "sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LAYOUTS = [
+    {"parallel.tp": tp, "parallel.pp": pp, "parallel.vpp": vpp, "batch.micro": micro}
+    for tp in (1, 2, 4, 8)
+    for pp, vpp in ((1, 1), (2, 1), (4, 5), (8, 2), (16, 1))
+    for micro in (1, 2)
+]
+
+
+@pytest.mark.parametrize("name", ["llama3-70b", "gpt3-175b", "mixtral-8x7b", "bloom-176b"])
+def test_arrays_are_the_same_model(name: str) -> None:
+    """Many layouts at once give what each gives alone."""
+    base = compose([f"recipe={name}"])
+    plain = {"parallel.layers_per_stage": None, "parallel.account_for_embedding": False}
+    plain |= {"parallel.account_for_loss": False}
+    # Only dense models with layers that divide: uneven stages are the scalar path's.
+    layouts = [
+        x for x in LAYOUTS if base.model.layers % (x["parallel.pp"] * x["parallel.vpp"]) == 0
+    ]
+    recipes = [changed(base, plain | layout) for layout in layouts]
+
+    alone = [float(_step(recipe)) for recipe in recipes]
+    together = _step_arrays(recipes)
+
+    assert together == pytest.approx(alone, rel=1e-9)
+
+
+def _step(recipe: Recipe) -> float:
+    step = recipe_step(recipe)
+    assert step is not None
+    return step.seconds
+
+
+def _step_arrays(recipes: list[Recipe]) -> list[float]:
+    base = recipes[0]
+    curves = curves_of(base.cluster.gpu.arch)
+    assert curves is not None
+    case = case_of(base, curves, stack_of(chosen_stack(base)))
+    each = [candidate_of(recipe) for recipe in recipes]
+    columns: dict[str, Any] = {
+        field.name: numpy.array([getattr(candidate, field.name) for candidate in each])
+        for field in fields(Candidate)
+        if field.name not in ("stages", "modules")
+    }
+    stages = even_stages(base.model, columns["pp"], 0, 0)
+    layout = Candidate(stages=stages, modules=each[0].modules, **columns)
+    found = step_time(replace(case, layout=layout)).seconds
+    return [float(value) for value in numpy.asarray(found)]
+
+
+def test_every_stack_can_be_read() -> None:
+    """Each data file makes a stack, whatever it is like."""
+    names = [file.stem for file in FOLDER.glob("*.yaml") if file.stem != "choice"]
+
+    assert len(names) > 10
+    for name in names:
+        assert stack_of(name).name == name

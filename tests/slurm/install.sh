@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what the test-bed and the tests of the scripts need, on Debian 12, as root.
+set -euo pipefail
+
+packages=(
+    iproute2 munge slurm-client slurmctld slurmd slurmdbd mariadb-server
+    openssh-client openssh-server pdsh shellcheck
+)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+        missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+# Their services are not wanted here: the test-bed starts its own.
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null

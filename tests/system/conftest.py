@@ -1,0 +1,143 @@
+"""A real Slurm for every test of this folder, and ways to use it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SLURM = Path(__file__).parents[1] / "slurm"
+LLMTRAIN = Path(sys.executable).with_name("llmtrain")
+PROGRAM = """
+import json, os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("saved")))
+print(json.dumps({"argv": sys.argv, "environ": dict(os.environ)}), flush=True)
+time.sleep(float(os.environ.get("PROGRAM_SECONDS", "0")))
+"""
+"""Stands for a training program of the user's: says what it got, and saves on SIGTERM."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bed:
+    """The test-bed, and a folder for the runs of one test."""
+
+    folder: Path
+    """Where this test works."""
+    environment: dict[str, str]
+    """Of every command."""
+
+    @property
+    def scripts(self) -> Path:
+        """The test-bed's own scripts."""
+        return SLURM
+
+    @property
+    def command(self) -> Path:
+        """The program ``llmtrain``."""
+        return LLMTRAIN
+
+    def run(self, *words: str | Path, check: bool = True, **more: str) -> str:
+        """What a command says on stdout."""
+        done = self.start(*words, **more)
+        assert not check or done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, *words: str | Path, **more: str) -> "subprocess.CompletedProcess[str]":
+        """A command with its status; ``more`` is environment."""
+        return subprocess.run(
+            [str(word) for word in words],
+            cwd=self.folder,
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def llmtrain(self, *words: str, check: bool = True, **more: str) -> str:
+        """What llmtrain says on stdout."""
+        return self.run(LLMTRAIN, *words, check=check, **more)
+
+    def launch(self, name: str, *words: str, **more: str) -> Path:
+        """Submit a run called ``name``; its folder."""
+        self.llmtrain("run", f"run.name={name}", "--yes", *words, check=True, **more)
+        return next((self.folder / "outputs").glob(f"{name}-*"))
+
+    def wait(self, folder: Path, seconds: float = 180) -> dict[str, Any]:
+        """Wait for the end of a run; its state."""
+
+        def over() -> bool:
+            state = self.status(folder)["status"]
+            return state in ("finished", "failed", "cancelled", "lost", "stopped")
+
+        self.until(over, f"the end of {folder.name}", seconds)
+        return self.status(folder)
+
+    def until(self, happens: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait for something."""
+        end = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < end, f"{what} has not happened in {seconds} s"
+            time.sleep(0.3)
+
+    def status(self, folder: Path) -> dict[str, Any]:
+        """The run's state."""
+        found: dict[str, Any] = json.loads(self.llmtrain("status", folder.name, "--json"))
+        return found
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[dict[str, str]]:
+    """The test-bed; environment that finds it. With BED_KEEP set a bed that is up is used."""
+    bed = os.environ.get("BED", "/tmp/llmtrain-bed")
+    environment = {**os.environ, "BED": bed, "SLURM_CONF": f"{bed}/etc/slurm.conf"}
+    kept = bool(os.environ.get("BED_KEEP")) and Path(environment["SLURM_CONF"]).exists()
+    if not kept:
+        subprocess.run([SLURM / "up.sh"], env=environment, check=True, timeout=120)
+    yield environment
+    if not os.environ.get("BED_KEEP"):
+        subprocess.run([SLURM / "down.sh"], env=environment, check=True, timeout=120)
+
+
+@pytest.fixture
+def bed(slurm: dict[str, str], tmp_path: Path) -> Iterator[Bed]:
+    """The test-bed without jobs, before and after."""
+    environment = {**slurm, "LLMTRAIN_RECIPES": str(SLURM / "recipes")}
+    environment |= {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    environment.pop("LLMTRAIN_RUNS", None)
+    made = Bed(folder=tmp_path, environment=environment)
+    made.run("scancel", "--user=root")
+    yield made
+    made.run("scancel", "--user=root")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    """A checkout that stands for Megatron-LM's, as overrides of a recipe."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "pretrain_gpt.py").write_text(PROGRAM)
+    return f"backend.path={checkout}"
+
+
+@pytest.fixture
+def shims(tmp_path: Path, bed: Bed) -> Callable[..., str]:
+    """Put commands of this test before the real ones; the new PATH."""
+
+    def make(**scripts: str) -> str:
+        folder = tmp_path / "shims"
+        folder.mkdir(exist_ok=True)
+        for name, text in scripts.items():
+            real = shutil.which(name) or "/bin/false"
+            (folder / name).write_text("#!/bin/bash\n" + text.replace("@REAL@", real))
+            (folder / name).chmod(0o755)
+        return f"{folder}:{bed.environment['PATH']}"
+
+    return make

@@ -1,0 +1,79 @@
+"""Which samples a step takes, and what they hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmtrain.config.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.trainer.conftest import Lab
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(Transformer Engine|Apex|full scope).*:UserWarning"
+)
+
+
+@pytest.mark.parametrize("dp", [1, 2, 4])
+def test_a_step_takes_the_same_samples_on_any_number_of_replicas(dp: int) -> None:
+    """Over all replicas and micro-batches each sample of the step comes once, whatever dp."""
+    from llmtrain.trainer.batches import Order
+
+    order = Order(micro=2, global_=16, dp=dp)
+    taken = [
+        number
+        for microbatch in range(16 // (2 * dp))
+        for replica in range(dp)
+        for number in order.numbers(3, microbatch, replica)
+    ]
+
+    assert taken == list(range(48, 64))
+
+
+def test_made_up_samples_follow_from_seed_and_number() -> None:
+    """Labels are the tokens one further on, and only seed and number decide them."""
+    from llmtrain.trainer.tokens import MadeUp
+
+    sample, again, other = (MadeUp(vocab=50, seq=8, seed=seed)[7] for seed in (1, 1, 2))
+
+    assert sample["tokens"][1:].tolist() == sample["labels"][:-1].tolist()
+    assert sample["tokens"].equal(again["tokens"])
+    assert not sample["tokens"].equal(other["tokens"])
+    assert int(sample["labels"].max()) < 50
+
+
+def test_a_token_outside_the_vocabulary_is_refused() -> None:
+    """The message has the token and the size of the vocabulary."""
+    from llmtrain.trainer.tokens import Checked, MadeUp
+
+    samples = Checked(MadeUp(vocab=50, seq=60, seed=1), vocab=40)
+
+    with pytest.raises(RecipeError, match=r"token 4\d in the data; `model.vocab` is 40"):
+        samples[0]
+
+
+def test_paths_without_weights_go_by_size(tmp_path: Path) -> None:
+    """Several sets are blended by the bytes they hold; one alone needs no weight."""
+    from llmtrain.trainer.tokens import blend
+
+    for name, size in (("a", 10), ("b", 30)):
+        (tmp_path / f"{name}.bin").write_bytes(bytes(size))
+    paths = [str(tmp_path / "a"), str(tmp_path / "b")]
+
+    assert blend(paths, None) == (paths, [10.0, 30.0])
+    assert blend(paths[:1], None) == (paths[:1], None)
+    assert blend(paths, (1, 2)) == (paths, [1, 2])
+
+
+def test_real_text_is_learned_from_either_kind(lab: Lab) -> None:
+    """The library prepared on first use trains, and its files train alike as given paths."""
+    cache = str(lab.root / "cache")
+    first = lab.trial(2, data={"kind": "stdlib", "cache": cache}).train()
+    prefix = str(next((lab.root / "cache").glob("*.idx")).with_suffix(""))
+    data = {"kind": "indexed", "paths": [prefix], "cache": cache}
+
+    assert lab.trial(2, data=data).train().losses() == first.losses()

@@ -1,0 +1,90 @@
+"""A run, assembled. To be imported once the device is ready for megatron-core."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from megatron.core import tensor_parallel
+
+from llmtrain.config.layout import total_steps
+from llmtrain.config.recipe import Recipe
+from llmtrain.trainer import groups, model, tokens, weights
+from llmtrain.trainer.batches import batches
+from llmtrain.trainer.checkpoint import Checkpoints
+from llmtrain.trainer.control import Requests
+from llmtrain.trainer.device import Device
+from llmtrain.trainer.groups import Position
+from llmtrain.trainer.journal import Journal
+from llmtrain.trainer.loop import Loop
+from llmtrain.trainer.optimizer import optimizer_for, wrap
+from llmtrain.trainer.rank import Rank
+from llmtrain.trainer.step import Stepper
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One rank of a run."""
+
+    folder: Path
+    """The run's folder."""
+    recipe: Recipe
+    """What is trained."""
+    rank: Rank
+    """Which process this is."""
+    device: Device
+    """What it computes on."""
+    requests: Requests
+    """What is asked of it meanwhile."""
+    terminal: TextIO
+    """Where progress is shown."""
+
+    def train(self) -> None:
+        """Start or go on, until the last step or a request to stop."""
+        position = groups.join(self.recipe, self.rank, self.device)
+        try:
+            stepper, checkpoints = self.assemble(position)
+            done = checkpoints.load()
+            self.loop(stepper, checkpoints, done).run(done)
+        finally:
+            groups.leave()
+
+    def assemble(self, position: Position) -> tuple[Stepper, Checkpoints]:
+        """Model, optimizer and data of the rank at ``position``."""
+        recipe, steps = self.recipe, total_steps(self.recipe) or 0
+        tensor_parallel.model_parallel_cuda_manual_seed(recipe.run.seed)
+        chunks = model.build(recipe, position, self.device)
+        for chunk in chunks:
+            weights.fill(chunk, recipe, position)
+        wrapped = [wrap(chunk, recipe) for chunk in chunks]
+        optimizer = optimizer_for(wrapped, recipe, self.device)
+        samples = tokens.samples(recipe, steps * recipe.batch.global_)
+        stepper = Stepper(
+            recipe=recipe,
+            position=position,
+            steps=steps,
+            chunks=wrapped,
+            optimizer=optimizer,
+            batches=batches(recipe, position, self.device, samples),
+        )
+        checkpoints = Checkpoints(
+            folder=self.folder / "checkpoints",
+            keep=recipe.checkpoint.keep,
+            chunks=chunks,
+            optimizer=optimizer,
+        )
+        return stepper, checkpoints
+
+    def loop(self, stepper: Stepper, checkpoints: Checkpoints, done: int) -> Loop:
+        """The loop over the steps after the ``done`` that a checkpoint has behind it."""
+        journal = None
+        if self.rank.leads:
+            steps = stepper.steps
+            journal = Journal(self.folder, self.recipe, self.device, self.terminal, done, steps)
+        return Loop(
+            stepper=stepper,
+            checkpoints=checkpoints,
+            requests=self.requests,
+            device=self.device,
+            interval=self.recipe.checkpoint.interval,
+            journal=journal,
+        )

@@ -1,0 +1,121 @@
+"""One optimizer step."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core import tensor_parallel
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer.optimizer import MegatronOptimizer
+from megatron.core.pipeline_parallel import get_forward_backward_func
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.trainer.batches import Batches, MicroBatch
+from llmtrain.trainer.groups import Position
+from llmtrain.trainer.optimizer import one_or_all
+from llmtrain.trainer.schedule import learning_rate
+from llmtrain.trainer.weights import generator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a step gave on this rank."""
+
+    loss: float
+    """Mean nats per token of this replica; 0 on a rank that does not compute the loss."""
+    grad_norm: float
+    """Norm of all gradients before clipping."""
+    learning_rate: float
+    """What the step used."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stepper:
+    """All that a step needs."""
+
+    recipe: Recipe
+    """What is trained."""
+    position: Position
+    """Where this rank stands."""
+    steps: int
+    """Steps of the whole run."""
+    chunks: list[DistributedDataParallel]
+    """This rank's part of the model, wrapped; several with virtual stages."""
+    optimizer: MegatronOptimizer
+    """Over all chunks."""
+    batches: Batches
+    """This rank's micro-batches."""
+
+    def step(self, done: int) -> Outcome:
+        """Train on the batch of the step after ``done`` steps."""
+        rate = learning_rate(done, self.steps, self.recipe.optim, self.recipe.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._seed(done)
+        for chunk in self.chunks:
+            chunk.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        losses = self._forward_backward(done)
+        _, grad_norm, _ = self.optimizer.step()
+        return Outcome(loss=self._mean(losses), grad_norm=float(grad_norm), learning_rate=rate)
+
+    def _seed(self, done: int) -> None:
+        """Make dropout a function of seed, step and rank: a resume then has no state to restore.
+
+        megatron-core itself tells the tensor parallel ranks apart where it must.
+        """
+        if self.recipe.model.dropout:
+            name = f"dropout:{done}:{self.position.pp}:{self.position.dp}"
+            seed = generator(self.recipe.run.seed, name).initial_seed() % 2**31
+            tensor_parallel.model_parallel_cuda_manual_seed(seed)
+
+    def _forward_backward(self, done: int) -> list[torch.Tensor]:
+        recipe = self.recipe
+        reports: list[dict[str, torch.Tensor]] = get_forward_backward_func()(
+            forward_step_func=forward,
+            data_iterator=one_or_all([self._data(done) for _ in self.chunks]),
+            model=one_or_all(self.chunks),
+            num_microbatches=self.batches.microbatches,
+            seq_length=recipe.model.seq,
+            micro_batch_size=recipe.batch.micro,
+            forward_only=False,
+        )
+        return [report["loss"] for report in reports]
+
+    def _data(self, done: int) -> Iterator[MicroBatch] | None:
+        """Stages in the middle see no tokens."""
+        ends = self.position.first_stage or self.position.last_stage
+        return self.batches.step(done) if ends else None
+
+    def _mean(self, losses: list[torch.Tensor]) -> float:
+        if not self.position.reports_loss:
+            return 0.0
+        return float(torch.stack(losses).double().mean())
+
+
+Report = dict[str, torch.Tensor]
+"""What the schedule hands back for each micro-batch."""
+
+
+def forward(
+    data: Iterator[MicroBatch] | None, model: Any
+) -> tuple[torch.Tensor, Callable[[torch.Tensor], tuple[torch.Tensor, Report]]]:
+    """One micro-batch through this stage, as megatron-core's schedules call it."""
+    if data is None:
+        return model(input_ids=None, position_ids=None, attention_mask=None), mean_loss
+    batch = next(data)
+    output = model(
+        input_ids=batch.tokens,
+        position_ids=batch.positions,
+        attention_mask=None,
+        labels=batch.labels,
+    )
+    return output, mean_loss
+
+
+def mean_loss(losses: torch.Tensor) -> tuple[torch.Tensor, Report]:
+    """Mean over the tokens of a micro-batch; every token counts, so means of means are the mean."""
+    loss = losses.float().mean()
+    # A copy: the schedule divides the loss in place.
+    return loss, {"loss": loss.detach().clone()}

@@ -1,0 +1,115 @@
+"""Initial weights that depend on the seed and the name of a parameter, never on the layout.
+
+Every rank makes the full matrix of each of its parameters and keeps its part. Conventions are
+Megatron's: normal numbers of ``init_std``, scaled by 1 / sqrt(2 x layers) where a layer adds to the
+residual stream (arXiv 1909.08053, section 3); norms are one and biases zero.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from megatron.core.models.gpt import GPTModel
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.trainer.groups import Position
+
+RESIDUAL = ("linear_proj.weight", "linear_fc2.weight")
+"""Matrices whose product is added to the residual stream."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """Which part of a full tensor a rank holds."""
+
+    dim: int | None
+    """The dimension that is cut; None: the tensor is whole on every rank."""
+    rank: int
+    """This rank's number among the parts."""
+    parts: int
+    """Tensor parallel ranks."""
+    blocks: int = 1
+    """Blocks along ``dim`` that are each cut: 2 for gate and up of a gated feed-forward."""
+
+    def full_shape(self, part: torch.Size) -> list[int]:
+        """Shape of the full tensor whose parts have the shape ``part``."""
+        shape = list(part)
+        if self.dim is not None:
+            shape[self.dim] *= self.parts
+        return shape
+
+    def take(self, full: torch.Tensor) -> torch.Tensor:
+        """This rank's part of ``full``."""
+        if self.dim is None:
+            return full
+        blocks = full.chunk(self.blocks, self.dim)
+        return torch.cat(
+            [block.chunk(self.parts, self.dim)[self.rank] for block in blocks], self.dim
+        )
+
+
+@torch.no_grad()
+def fill(chunk: GPTModel, recipe: Recipe, position: Position) -> None:
+    """Set every parameter of ``chunk`` in place."""
+    for local_name, param in chunk.named_parameters():
+        name = global_name(chunk, local_name)
+        cut = cut_of(name, param, recipe, position)
+        full = full_tensor(name, cut.full_shape(param.shape), recipe)
+        param.copy_(cut.take(full))
+
+
+def global_name(chunk: GPTModel, name: str) -> str:
+    """The name with the layer's number in the whole model; a tied output is the embedding."""
+    if name == "output_layer.weight" and chunk.share_embeddings_and_output_weights:
+        return "embedding.word_embeddings.weight"
+    head, found, tail = name.partition("decoder.layers.")
+    if not found:
+        return name
+    index, rest = tail.split(".", 1)
+    layer = chunk.decoder.layers[int(index)].layer_number - 1
+    return f"{head}decoder.layers.{layer}.{rest}"
+
+
+def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -> Cut:
+    """How ``param`` is cut over the tensor parallel ranks.
+
+    Query, key and value need no blocks: megatron-core lays them out by group of heads, so equal
+    parts of the rows are whole groups.
+    """
+    parallel = getattr(param, "tensor_model_parallel", False) and position.tp_size > 1
+    gated = "linear_fc1" in name and recipe.model.gated
+    return Cut(
+        dim=getattr(param, "partition_dim", None) if parallel else None,
+        rank=position.tp,
+        parts=position.tp_size,
+        blocks=2 if gated else 1,
+    )
+
+
+def full_tensor(name: str, shape: list[int], recipe: Recipe) -> torch.Tensor:
+    """The initial value of the whole parameter ``name``, padded vocabulary included as zeros."""
+    if name.endswith("bias"):
+        return torch.zeros(shape)
+    if len(shape) == 1:
+        return torch.ones(shape)
+    real = list(shape)
+    if name in ("embedding.word_embeddings.weight", "output_layer.weight"):
+        real[0] = recipe.model.vocab
+    full = torch.zeros(shape)
+    full[: real[0]].normal_(
+        0.0, deviation(name, recipe), generator=generator(recipe.run.seed, name)
+    )
+    return full
+
+
+def deviation(name: str, recipe: Recipe) -> float:
+    """Standard deviation of the initial values of a matrix."""
+    std = recipe.model.init_std
+    return std / math.sqrt(2 * recipe.model.layers) if name.endswith(RESIDUAL) else std
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """Random numbers that only ``seed`` and ``name`` decide."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
