@@ -12,7 +12,9 @@ from llmtrain.planner.search.space import OVERLAPS, Column, Space, Table, rows
 
 def with_states(space: Space, table: Table) -> Table:
     """Every structure with every recompute and ZeRO stage that is legal with it."""
-    wide = _crossed(table, ("recompute", range(len(space.recomputes))), ("zero", space.axes["zero"]))
+    wide = _crossed(
+        table, ("recompute", range(len(space.recomputes))), ("zero", space.axes["zero"])
+    )
     legal = (wide["zero"] < 2) | (wide["pp"] == 1)
     least = np.array([_least_chunk(space, cut) for cut in range(len(space.cuts))])[wide["cut"]]
     layers = np.array([_layers(one) for one in space.recomputes])[wide["recompute"]]

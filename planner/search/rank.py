@@ -120,7 +120,7 @@ def search(
     top: int = 5,
     keep: Sequence[str] = (),
     objective: Objective = "step",
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = Limits(),
     gpus: Sequence[int] = (),
 ) -> Found:
     """The best layouts of ``recipe``.
@@ -180,7 +180,7 @@ def _best(space: Space, every: Timed, weight: Any, count: int) -> list[int]:
     some = np.argpartition(weight, min(count, len(weight)) - 1)[:count]
     differs = [len(_differences(space, _row(every.table, place))) for place in some]
     rounded = np.array([float(f"{value:.6g}") for value in weight[some]])
-    return [int(some[place]) for place in np.lexsort((differs, rounded))]
+    return [int(some[place]) for place in np.lexsort((np.array(differs), rounded))]
 
 
 def _row(table: Table, place: int) -> dict[str, int]:
@@ -262,5 +262,3 @@ def gpu_counts(recipe: Recipe) -> tuple[int, ...]:
     ratio = sorted(counts, key=lambda count: abs(count / recipe.gpus - 1))
     doubled = {recipe.gpus * 2**power // 4 for power in range(5)} & counts
     return tuple(sorted({recipe.gpus, *doubled, *ratio[:8]}))
-
-

@@ -25,9 +25,7 @@ PETAFLOP_DAY = 8.64e19
 def kaplan(flops: float) -> Size:
     """N = 1.3e9 x (C / PF-day)^0.73 parameters (figure 14)."""
     parameters = 1.3e9 * (flops / PETAFLOP_DAY) ** 0.73
-    return Size(
-        law=KAPLAN, parameters=parameters, tokens=flops / (6.0 * parameters), flops=flops
-    )
+    return Size(law=KAPLAN, parameters=parameters, tokens=flops / (6.0 * parameters), flops=flops)
 
 
 def chinchilla(flops: float) -> Size:
