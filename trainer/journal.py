@@ -19,7 +19,6 @@ class Journal:
     ) -> None:
         """Begin, or go on after ``done`` of ``steps`` steps."""
         self._folder, self._device = folder, device
-        self._tokens = recipe.batch.global_ * recipe.model.seq
         self._metrics = Metrics(folder)
         self._line = Line(terminal, recipe.run_name, done, steps)
         event(folder, "resumed" if done else "started", done, steps=steps, ranks=recipe.gpus)
@@ -32,9 +31,11 @@ class Journal:
             grad_norm=outcome.grad_norm,
             learning_rate=outcome.learning_rate,
             step_seconds=seconds,
-            tokens_per_second=self._tokens / seconds,
+            tokens_per_second=outcome.tokens / seconds,
             memory_bytes=self._device.memory_bytes(),
         )
+        if outcome.skipped:
+            event(self._folder, "skipped", done, loss_scale=outcome.loss_scale)
         self._metrics.write(row)
         self._line.show(row)
 

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from megatron.core import tensor_parallel
 
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
 from llmtrain.trainer.batches import batches
@@ -57,7 +57,7 @@ class Run:
             weights.fill(chunk, recipe, position)
         wrapped = [wrap(chunk, recipe) for chunk in chunks]
         optimizer = optimizer_for(wrapped, recipe, self.device)
-        samples = tokens.samples(recipe, steps * recipe.batch.global_)
+        samples = tokens.samples(recipe, step_samples(recipe, steps).start)
         stepper = Stepper(
             recipe=recipe,
             position=position,

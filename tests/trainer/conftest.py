@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,22 @@ LLAMA: dict[str, Any] = GPT | {
     "vocab_multiple": 250,
 }
 """Gated feed-forward, grouped heads. With tp 2 the second half of the vocabulary is all padding."""
+
+EXPERTS: dict[str, Any] = LLAMA | {
+    "experts": 4,
+    "topk": 2,
+    "moe_ffn": 24,
+    "shared_experts": 1,
+    "dense_layers": 1,
+}
+"""A dense layer, then routed and shared experts, balanced by their loss."""
+
+DEEPSEEK: dict[str, Any] = EXPERTS | {
+    "kv_heads": None,
+    "mla": {"q_rank": 16, "kv_rank": 12, "nope_dim": 8, "rope_dim": 4, "v_dim": 6},
+    "mtp": 1,
+}
+"""Latent attention and multi-token prediction too."""
 
 MACHINE: dict[str, Any] = {
     "name": "local-cpu",
@@ -95,6 +112,13 @@ class Trial:
         assert process.returncode == 0, terminal + self.logs()
         return self
 
+    def train_warm(self, warm: "Warm") -> "Trial":
+        """The same through a process that has torch and megatron-core imported already."""
+        statuses = warm.run(self.folder, self.recipe.gpus)
+
+        assert not any(statuses), self.logs()
+        return self
+
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""
         (self.folder / "control").mkdir(exist_ok=True)
@@ -103,6 +127,10 @@ class Trial:
     def losses(self) -> dict[int, float]:
         """Loss by step; where a step came again, the last."""
         return {row["step"]: row["loss"] for row in self.lines("metrics")}
+
+    def norms(self) -> dict[int, float]:
+        """Norm of the gradients by step."""
+        return {row["step"]: row["grad_norm"] for row in self.lines("metrics")}
 
     def events(self) -> list[tuple[str, int]]:
         """What happened, and after how many steps."""
@@ -121,6 +149,36 @@ class Trial:
     def checkpoints(self) -> list[str]:
         """Names in ``checkpoints/``."""
         return sorted(path.name for path in (self.folder / "checkpoints").glob("*"))
+
+
+class Warm:
+    """A process that has imported what takes long, and forks the ranks of trials."""
+
+    def __init__(self) -> None:
+        program = str(Path(__file__).with_name("warm.py"))
+        environ = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        self._process = subprocess.Popen(
+            [sys.executable, program],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self, folder: Path, ranks: int) -> list[int]:
+        """Exit statuses of the ranks."""
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answers is not None
+        asked.write(json.dumps({"folder": str(folder), "ranks": ranks}) + "\n")
+        asked.flush()
+        statuses: list[int] = json.loads(answers.readline())
+        return statuses
+
+    def close(self) -> None:
+        """Let it end: it has nothing left to read."""
+        self._process.communicate(timeout=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +209,14 @@ def module_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 @pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """For trials whose launch is not what is tested."""
+    started = Warm()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
 def shapes() -> dict[str, dict[str, Any]]:
-    """The two shapes by name."""
-    return {"gpt": GPT, "llama": LLAMA}
+    """The shapes by name."""
+    return {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}
