@@ -71,7 +71,8 @@ class Model:
     dense_layers: int = 0
     """Layers at the start that stay dense in a MoE model."""
     aux_loss: float = 0.01
-    """Weight of the loss that balances the experts (arXiv 2101.03961, section 2.2); 0: none."""
+    """Weight of the loss that balances the experts (arXiv 2101.03961, section 2.2); 0: none.
+    The default is the paper's."""
     activation: Activation = "gelu"
     """geglu and swiglu are gated: the first matrix of the feed-forward is doubled."""
     norm: Norm = "layernorm"
