@@ -10,6 +10,7 @@ import typer
 import llmtrain
 from llmtrain.cli import (
     cancel,
+    data,
     env,
     import_recipe,
     logs,
@@ -58,6 +59,7 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(site.app, name="site")
 app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
+app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("cancel")(cancel.cancel)

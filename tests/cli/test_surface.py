@@ -17,6 +17,9 @@ SURFACE = {
     "llmtrain env show": "--export --format --help --json --recipes -h ARGUMENTS",
     "llmtrain env lint": "--help --json --nccl --recipes -h WHAT",
     "llmtrain env explain": "--help --json --recipes -h NAME",
+    "llmtrain data": "--help -h",
+    "llmtrain data prepare": "--end --help --json --key --lines --output --overwrite --strict "
+    "--tokenizer --workers -h -o INPUTS",
     "llmtrain status": "--help --json -h NAME",
     "llmtrain logs": "--follow --help --json --rank -f -h NAME",
     "llmtrain cancel": "--help --json -h NAME",
