@@ -1,4 +1,4 @@
-.PHONY: help install demo test test-system check format bench build
+.PHONY: help install demo test test-system check format golden bench build
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
@@ -45,6 +45,11 @@ check: install  ## Check style, types, import direction and the wheel
 format: install  ## Rewrite the code in the house style
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+golden: install  ## Write tests/golden and the generated pages of docs/ anew
+	REGENERATE=1 $(BIN)/pytest -q tests/launchers/test_golden.py tests/launchers/schedulers/test_slurm.py
+	$(BIN)/python docs/keys.py
+	$(BIN)/python docs/backends.py
 
 bench: install  ## Measure start-up time and trainer overhead
 	$(foreach file,$(BENCHMARKS),$(BIN)/python -m $(subst /,.,$(basename $(file))) &&) true
