@@ -78,7 +78,7 @@ def _piece(launch: Launch, piece: str) -> str:
             raise LaunchError("this backend has no DeepSpeed configuration")
         return launch.files["ds_config.json"]
     if launch.script != "job.sbatch":
-        hint = "`--print command` shows what is started; a site with Slurm gives a batch script"
+        hint = "`llmtrain sbatch` writes a generic one; `--print command` shows what is started"
         raise LaunchError("this launch has no batch script: its site has no Slurm", hint=hint)
     return launch.files[launch.script]
 
