@@ -15,7 +15,7 @@ def sbatch(arguments: Arguments = None, recipes: Recipes = None) -> None:
 
     plan, warnings = generic_site(planned(arguments, folders(recipes)))
     require_launchable(plan)
-    launch = prepare(plan, provenance())
+    launch = prepare(plan, provenance(plan.recipe.backend.path))
     ends = [f"`{key}` must be given: as it is, the job ends at once" for key in launch.missing]
     print_warnings((*warnings, *launch.warnings, *ends), err())
     require_clean(launch)

@@ -67,6 +67,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield ""
     yield assign("name", job_name(plan.recipe.run_name))
     yield assign("runs", site.runs or "")
+    yield assign("group", site.group or "")
     yield assign("python", python(batch))
     yield f"nodes={plan.nodes}"
     yield f"tasks_per_node={tasks_per_node(plan)}"

@@ -103,6 +103,7 @@ def _apptainer(
 ) -> Iterator[str]:
     container = plan.recipe.site.container
     yield from _run_folder_is_plain()
+    yield 'command -v apptainer >/dev/null || die "there is no apptainer on $(hostname)"'
     yield "task=(apptainer exec)"
     if plan.recipe.cluster.device == "cuda":
         yield "task+=(--nv)"

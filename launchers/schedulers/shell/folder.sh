@@ -58,6 +58,8 @@ begin() {
 
 fill() {
     mkdir -p "$1"
+    # What is made inside inherits the group.
+    [[ ! $group ]] || { chgrp -- "$group" "$1" && chmod g+s "$1"; } || die "no group $group for $1"
     (cd "$1" && unpack && sha256sum --quiet --check <<<"$sums") ||
         die "$1 cannot be filled: LLMTRAIN_RUNS or site.runs says where runs go"
     cp -- "$0" "$1/job.sbatch"
