@@ -3,7 +3,6 @@
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
-SYSTEM_TESTS := $(wildcard tests/system/test_*.py)
 BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/trainer_overhead.py)
 
 help:  ## List the targets
@@ -32,8 +31,9 @@ demo: install  ## Train gpt-tiny on this machine, two processes
 test: install  ## Run the tests that pip alone can serve
 	$(BIN)/pytest -n auto --dist loadscope --ignore tests/system --ignore tests/packaging
 
-test-system: install  ## Run the tests that need root and Debian packages
-	$(if $(SYSTEM_TESTS),$(BIN)/pytest tests/system,@echo 'There are no system tests yet')
+test-system: install  ## Run the tests that need a Slurm: installs Debian's, as root
+	tests/slurm/install.sh
+	$(BIN)/pytest tests/system --durations 15
 
 check: install  ## Check style, types, import direction and the wheel
 	$(BIN)/ruff format --check

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmtrain.config.errors import RunError
-from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.provenance import Code, Provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,15 @@ def drift(folder: Path, here: Provenance) -> list[Drift]:
         RunError: if the folder has no list of digests.
     """
     return [*_files(folder), *_provenance(folder, here)]
+
+
+def program_of(folder: Path) -> str | None:
+    """The checkout that the run in ``folder`` was prepared with."""
+    try:
+        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        return str(was["program"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _files(folder: Path) -> list[Drift]:
@@ -65,12 +75,25 @@ def _provenance(folder: Path, here: Provenance) -> list[Drift]:
     pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]
     packages = was.get("packages") or {}
     pairs += [(name, packages[name], here.packages.get(name)) for name in sorted(packages)]
-    git = was.get("git") or {}
-    if git.get("commit") and here.commit:
-        pairs.append(("git commit", git["commit"], here.commit))
-        pairs.append(("git diff", _short(git.get("diff")), _short(here.diff)))
+    pairs += _code("git", was.get("git") or {}, here.here)
+    pairs += _code("program", was.get("program") or {}, here.program)
     return [
         Drift(what=name, was=_shown(old), now=_shown(new)) for name, old, new in pairs if old != new
+    ]
+
+
+def _code(name: str, was: Mapping[str, Any], now: Code | None) -> list[tuple[str, Any, Any]]:
+    """Nothing where either is no checkout."""
+    if now is None or not (was.get("commit") and now.commit):
+        return []
+    return [
+        (f"{name} commit", was["commit"], now.commit),
+        (f"{name} diff", _short(was.get("diff")), _short(now.diff)),
+        (
+            f"{name} untracked files",
+            ", ".join(was.get("untracked") or ()),
+            ", ".join(now.untracked),
+        ),
     ]
 
 
@@ -79,4 +102,4 @@ def _short(diff: str | None) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)[:40]
+    return "none" if value in (None, "") else str(value)[:40]
