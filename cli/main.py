@@ -10,6 +10,7 @@ import typer
 import llmtrain
 from llmtrain.cli import (
     cancel,
+    diff,
     env,
     import_recipe,
     logs,
@@ -60,6 +61,7 @@ app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)
 app.command("verify")(verify.verify)

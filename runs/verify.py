@@ -32,7 +32,16 @@ def drift(folder: Path, here: Provenance) -> list[Drift]:
     Raises:
         RunError: if the folder has no list of digests.
     """
-    return [*_files(folder), *_provenance(folder, here)]
+    return [*_files(folder), *_provenance(folder, here.as_json())]
+
+
+def provenance_drift(first: Path, second: Path) -> list[Drift]:
+    """What two runs were made with that differs; ``was`` is the first's, ``now`` the second's.
+
+    Nothing where one of them does not say it.
+    """
+    made = _made_with(second)
+    return _provenance(first, made) if made else []
 
 
 def _files(folder: Path) -> list[Drift]:
@@ -56,19 +65,26 @@ def _digest(path: Path) -> str:
         return "missing"
 
 
-def _provenance(folder: Path, here: Provenance) -> list[Drift]:
+def _made_with(folder: Path) -> dict[str, Any]:
     try:
-        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _provenance(folder: Path, now: dict[str, Any]) -> list[Drift]:
+    was = _made_with(folder)
+    if not was:
         return []
-    now = here.as_json()
     pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]
     packages = was.get("packages") or {}
-    pairs += [(name, packages[name], here.packages.get(name)) for name in sorted(packages)]
-    git = was.get("git") or {}
-    if git.get("commit") and here.commit:
-        pairs.append(("git commit", git["commit"], here.commit))
-        pairs.append(("git diff", _short(git.get("diff")), _short(here.diff)))
+    here = now.get("packages") or {}
+    pairs += [(name, packages[name], here.get(name)) for name in sorted(packages)]
+    git, git_here = was.get("git") or {}, now.get("git") or {}
+    if git.get("commit") and git_here.get("commit"):
+        pairs.append(("git commit", git["commit"], git_here["commit"]))
+        pairs.append(("git diff", _short(git.get("diff")), _short(git_here.get("diff"))))
     return [
         Drift(what=name, was=_shown(old), now=_shown(new)) for name, old, new in pairs if old != new
     ]
