@@ -11,6 +11,7 @@ import llmtrain
 from llmtrain.cli import (
     cancel,
     data,
+    diff,
     env,
     import_recipe,
     logs,
@@ -62,6 +63,7 @@ app.command("import")(import_recipe.import_recipe)
 app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)
 app.command("verify")(verify.verify)

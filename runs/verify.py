@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrain.config.errors import RunError
-from llmtrain.launchers.provenance import Code, Provenance
+from llmtrain.launchers.provenance import Provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,16 @@ def drift(folder: Path, here: Provenance) -> list[Drift]:
     Raises:
         RunError: if the folder has no list of digests.
     """
-    return [*_files(folder), *_provenance(folder, here)]
+    return [*_files(folder), *_provenance(folder, here.as_json())]
+
+
+def provenance_drift(first: Path, second: Path) -> list[Drift]:
+    """What two runs were made with that differs; ``was`` is the first's, ``now`` the second's.
+
+    Nothing where one of them does not say it.
+    """
+    made = _made_with(second)
+    return _provenance(first, made) if made else []
 
 
 def program_of(folder: Path) -> str | None:
@@ -66,33 +75,40 @@ def _digest(path: Path) -> str:
         return "missing"
 
 
-def _provenance(folder: Path, here: Provenance) -> list[Drift]:
+def _made_with(folder: Path) -> dict[str, Any]:
     try:
-        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _provenance(folder: Path, now: dict[str, Any]) -> list[Drift]:
+    was = _made_with(folder)
+    if not was:
         return []
-    now = here.as_json()
     pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]
     packages = was.get("packages") or {}
-    pairs += [(name, packages[name], here.packages.get(name)) for name in sorted(packages)]
-    pairs += _code("git", was.get("git") or {}, here.here)
-    pairs += _code("program", was.get("program") or {}, here.program)
+    here = now.get("packages") or {}
+    pairs += [(name, packages[name], here.get(name)) for name in sorted(packages)]
+    for name in ("git", "program"):
+        pairs += _code(name, was.get(name) or {}, now.get(name) or {})
     return [
         Drift(what=name, was=_shown(old), now=_shown(new)) for name, old, new in pairs if old != new
     ]
 
 
-def _code(name: str, was: Mapping[str, Any], now: Code | None) -> list[tuple[str, Any, Any]]:
+def _code(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Nothing where either is no checkout."""
-    if now is None or not (was.get("commit") and now.commit):
+    if not (was.get("commit") and now.get("commit")):
         return []
     return [
-        (f"{name} commit", was["commit"], now.commit),
-        (f"{name} diff", _short(was.get("diff")), _short(now.diff)),
+        (f"{name} commit", was["commit"], now["commit"]),
+        (f"{name} diff", _short(was.get("diff")), _short(now.get("diff"))),
         (
             f"{name} untracked files",
             ", ".join(was.get("untracked") or ()),
-            ", ".join(now.untracked),
+            ", ".join(now.get("untracked") or ()),
         ),
     ]
 
