@@ -42,7 +42,7 @@ def _candidates(
     micros = [recipe.batch.micro]
     while layout.open_micro and micros[-1] % 2 == 0:
         micros.append(micros[-1] // 2)
-    kinds = [recipe.recompute] + [CHEAP, Recompute(kind="full")] * open_recompute
+    kinds = [recipe.recompute, *_more(recipe)] if open_recompute else [recipe.recompute]
     for kind in kinds:
         for micro in micros:
             said = []
@@ -52,6 +52,13 @@ def _candidates(
                 said.append(f"recompute: {kind.kind}, so that it fits")
             batch = replace(recipe.batch, micro=micro)
             yield tuple(said), replace(recipe, batch=batch, recompute=kind)
+
+
+def _more(recipe: Recipe) -> list[Recompute]:
+    """Beside a Grace processor activations go to its memory in place of being computed again
+    (``cpu_offloading`` in Megatron-Bridge's performance recipes)."""
+    grace = recipe.cluster.name.startswith("gb")
+    return [CHEAP] if grace else [CHEAP, Recompute(kind="full")]
 
 
 def _fits(recipe: Recipe, habits: str) -> bool:

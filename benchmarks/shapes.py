@@ -50,6 +50,10 @@ class Choice:
     """Width of the feed-forward."""
     vocab: int
     """Tokens of the vocabulary."""
+    shared: int
+    """Shared experts."""
+    dense: int
+    """Dense layers; those that alternate with MoE layers are taken to come first."""
 
 
 def _choices(point: Point) -> list[Choice]:
@@ -57,15 +61,17 @@ def _choices(point: Point) -> list[Choice]:
     llama = point.text("arch") != "gpt"
     gates = [llama] if llama else [False, True]
     ties = [False, True] if llama or (point.whole("vocab") or 0) >= 200_000 else [True, False]
-    every = product(gates, ties, _widths(point), _ffns(point), _vocabs(point))
+    blocks = _shared(point), _dense(point)
+    every = product(gates, ties, _widths(point), _ffns(point), _vocabs(point), *blocks)
     return [Choice(*one) for one in every]
 
 
 def _widths(point: Point) -> list[int | None]:
     heads, hidden = point.whole("heads") or 1, point.whole("hidden") or 1
-    if hidden % heads:
+    moe = "moe" in point.text("arch")
+    if hidden % heads or (moe and hidden // heads % 16):
         return [128, 64]
-    return [None, 128, 64] if "moe" in point.text("arch") else [None]
+    return [None, 128, 64] if moe else [None]
 
 
 def _vocabs(point: Point) -> list[int]:
@@ -89,14 +95,32 @@ def _ffns(point: Point) -> list[int | None]:
     return list(dict.fromkeys([first, rule, newer]))
 
 
+def _shared(point: Point) -> list[int]:
+    """DeepSeek's models and their like have one shared expert."""
+    if point.whole("experts") is None:
+        return [0]
+    return [1] if "mla" in point.text("arch") else [0, 1]
+
+
+def _dense(point: Point) -> list[int]:
+    """DeepSeek-V3 begins with 3 dense layers, Kimi K2 (384 experts) with one; Llama 4 Maverick has
+    every other layer dense."""
+    layers, experts = point.whole("layers") or 1, point.whole("experts")
+    if experts is None:
+        return [0]
+    if "mla" in point.text("arch"):
+        return [min(3 if experts <= 256 else 1, layers)]
+    return [0, layers // 2]
+
+
 def _nearest(models: list[Model], point: Point) -> Model:
-    """The first model within 1.5 % of the published size, else the nearest."""
+    """The first model whose size is as near to the published one as the nearest, or nearly so."""
     size = point.number("params_b")
     if size is None:
         return models[0]
     errors = [abs(parameters(model) / (size * 1e9) - 1.0) for model in models]
-    best = min(errors)
-    close = [m for m, error in zip(models, errors, strict=True) if error <= max(best, 0.015)]
+    near = max(min(errors) + 0.002, 0.006)
+    close = [m for m, error in zip(models, errors, strict=True) if error <= near]
     return close[0]
 
 
@@ -132,8 +156,8 @@ def _model(point: Point, choice: Choice) -> Model:
         experts=experts,
         topk=(point.whole("topk") or 1) if experts else None,
         moe_ffn=point.whole("moe_ffn") if experts else None,
-        shared_experts=1 if mla and experts else 0,
-        dense_layers=_dense_layers(point) if mla and experts else 0,
+        shared_experts=choice.shared,
+        dense_layers=choice.dense,
         activation=activation,
         norm=norm,
         positions=positions,
@@ -142,8 +166,3 @@ def _model(point: Point, choice: Choice) -> Model:
         mla=DEEPSEEK if mla else None,
         mtp=1 if mla and "w/ MTP" in point.text("notes") else 0,
     )
-
-
-def _dense_layers(point: Point) -> int:
-    """DeepSeek-V3 begins with 3 dense layers, Kimi K2 (384 experts) with one."""
-    return min(3 if (point.whole("experts") or 0) <= 256 else 1, point.whole("layers") or 1)

@@ -19,8 +19,8 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.planner.checkpoints import checkpoint_bytes
-from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.memory import Memory, Peak, peak_memory
+from llmtrain.planner.mending import is_launchable, problems_of
 from llmtrain.planner.outlook import Outlook, outlook_json, outlook_of, outlook_warnings
 from llmtrain.planner.parameters import (
     active_parameters,
@@ -29,7 +29,9 @@ from llmtrain.planner.parameters import (
     total_parameters,
 )
 from llmtrain.planner.speed import Speed, speed_json, speed_of
-from llmtrain.planner.verdict import Verdict, fits, out_of_memory, verdict
+from llmtrain.planner.verdict import Verdict, verdict
+
+__all__ = ["SCHEMA", "Plan", "Stage", "is_launchable", "make_plan", "plan_json"]
 
 SCHEMA = 1
 """Version of ``plan --json`` and plan.json."""
@@ -135,18 +137,8 @@ def make_plan(recipe: Recipe) -> Plan:
         speed=speed_of(recipe),
         outlook=outlook,
         warnings=outlook_warnings(recipe, outlook),
-        errors=inexpressible(recipe) + out_of_memory(recipe, peaks, is_expressible),
+        errors=problems_of(recipe, peaks),
     )
-
-
-def is_launchable(recipe: Recipe) -> bool:
-    """Whether ``recipe`` breaks no rule, its backend can express it, and it fits its GPUs."""
-    return is_expressible(recipe) and fits(recipe)
-
-
-def is_expressible(recipe: Recipe) -> bool:
-    """Whether ``recipe`` breaks no rule and its backend can express it."""
-    return not violations(recipe) and not inexpressible(recipe)
 
 
 def _stage(recipe: Recipe, number: int, chunks: tuple[tuple[int, ...], ...], peak: Peak) -> Stage:
