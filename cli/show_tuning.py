@@ -18,7 +18,8 @@ def show_tuning(tuning: Tuning, console: Console) -> None:
     """What was searched, the ranked table, why the winner wins, what to paste."""
     found = tuning.found
     console.print(
-        f"{found.legal:,} legal layouts, {found.pruned:,} do not fit, {found.timed:,} timed"
+        f"{found.legal:,} legal layouts: {found.pruned:,} do not fit, {found.slower:,} fit with "
+        f"less recompute too; {found.timed:,} timed, rank orders and overlaps counted apart"
     )
     console.print(_own(tuning))
     if found.offers:

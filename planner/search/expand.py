@@ -79,6 +79,7 @@ def with_states(program: Program, table: Table) -> Table:
     recomputes, zeros = len(space.recomputes), space.axes["zero"]
     count = len(table["tp"])
     wide = {name: np.repeat(column, recomputes * len(zeros)) for name, column in table.items()}
+    wide["structure"] = np.repeat(np.arange(count), recomputes * len(zeros))
     wide["recompute"] = np.tile(np.repeat(np.arange(recomputes), len(zeros)), count)
     wide["zero"] = np.tile(np.array(zeros, dtype=np.int64), count * recomputes)
     legal = (wide["zero"] < 2) | (wide["pp"] == 1)

@@ -48,8 +48,10 @@ class Found:
     """Candidates that break no rule, rank orders and overlaps not counted apart."""
     pruned: int
     """Of these: dropped before they were timed, because they do not fit."""
+    slower: int
+    """Not timed, because the same layout fits with less recompute."""
     timed: int
-    """Candidates timed."""
+    """Candidates timed, rank orders and overlaps counted apart."""
 
 
 def search(
@@ -92,6 +94,7 @@ def search(
         nearest=None if ranked else _nearest(every),
         legal=sum(one.legal for one in every),
         pruned=sum(one.pruned for one in every),
+        slower=sum(one.slower for one in every),
         timed=sum(one.timed for one in every),
     )
 

@@ -127,7 +127,12 @@ def tuning_json(tuning: Tuning) -> dict[str, Any]:
             "step_seconds": float(found.own.seconds) if found.own else None,
             "launchable": found.own_fits,
         },
-        "candidates": {"legal": found.legal, "pruned": found.pruned, "timed": found.timed},
+        "candidates": {
+            "legal": found.legal,
+            "pruned": found.pruned,
+            "slower": found.slower,
+            "timed": found.timed,
+        },
         "offers": [_offer_json(found, offer) for offer in found.offers],
         "front": [_offer_json(found, offer) for offer in found.front],
         "sizes": [{**asdict(one.size), "days": one.days} for one in tuning.sizes],

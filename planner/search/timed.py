@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from llmtrain.planner.search.dominance import more_work
 from llmtrain.planner.search.expand import (
     Program,
     most_hidden,
@@ -42,8 +43,10 @@ class Timed:
     """Candidates that break no rule, rank orders and overlaps not counted apart."""
     pruned: int
     """Of these: dropped before they were timed, because they do not fit."""
+    slower: int
+    """Not timed, because the same layout fits with less recompute."""
     timed: int
-    """Candidates timed: each that fits, in every rank order, and the best in all overlaps."""
+    """Candidates timed: every other one in each rank order, and the best in all overlaps."""
     nearest: dict[str, int] | None
     """The row that needs least memory; None: no candidate is legal."""
     least_bytes: int
@@ -53,15 +56,17 @@ class Timed:
 def timed(space: Space, memory: float = 1.0, layouts: int = 100) -> Timed:
     """Every candidate that fits in this share of the GPU's memory; the best layouts."""
     program, stages = program_of(space), stages_of(space)
-    counts = np.zeros(3, dtype=np.int64)
+    counts = np.zeros(4, dtype=np.int64)
     best: list[tuple[Table, Any]] = []
     least: tuple[float, dict[str, int] | None] = (np.inf, None)
     for legal in _blocks(program):
         fitting, need, place = _fitting(stages, legal, memory)
         least = min(least, (need, row_of(legal, place)), key=lambda pair: pair[0])
-        table = most_hidden(program, fitting)
+        least_work = rows(fitting, ~more_work(space, fitting))
+        table = most_hidden(program, least_work)
         seconds = step_seconds(space, table)
-        counts += (len(legal["tp"]), len(legal["tp"]) - len(fitting["tp"]), len(seconds))
+        sizes = [len(one["tp"]) for one in (legal, fitting, least_work)]
+        counts += (sizes[0], sizes[0] - sizes[1], sizes[1] - sizes[2], len(seconds))
         best.append(_fastest(table, seconds, KEPT))
     table, seconds = _best(program, best, layouts)
     return Timed(
@@ -70,7 +75,8 @@ def timed(space: Space, memory: float = 1.0, layouts: int = 100) -> Timed:
         seconds=seconds,
         legal=int(counts[0]),
         pruned=int(counts[1]),
-        timed=int(counts[2]) + len(seconds),
+        slower=int(counts[2]),
+        timed=int(counts[3]) + len(seconds),
         nearest=least[1],
         least_bytes=0 if least[1] is None else round(least[0]),
     )
