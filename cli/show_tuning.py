@@ -1,17 +1,21 @@
 """A search as a person reads it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from llmtrain.config.layout import data_parallel
-from llmtrain.planner.search.offers import Offer
+from llmtrain.planner.programs import constant
+from llmtrain.planner.search.offers import Objective, Offer
 from llmtrain.planner.search.result import Sized, Tuning, why
+from llmtrain.planner.step import StepTime
 
 SHOWN = 0.001
 """Share of a step below which a difference is not shown."""
+TIGHT = 1.0 / (1.0 + constant("error_band"))
+"""Share of the memory above which a layout is tight, as in a plan's verdict."""
 
 
 def show_tuning(tuning: Tuning, console: Console) -> None:
@@ -23,15 +27,16 @@ def show_tuning(tuning: Tuning, console: Console) -> None:
     )
     console.print(_own(tuning))
     if found.offers:
-        console.print()
-        console.print(_ranked(f"Best layouts, least {tuning.objective}", found.offers))
-        console.print()
+        _ranked(f"Best layouts: least {_measure(tuning.objective)}", found.offers, console)
         _explain(tuning, console)
     if found.front:
-        console.print()
-        console.print(_ranked("Days against GPU-hours: none is beaten in both", found.front))
-    for sized in tuning.sizes:
-        console.print(_size(sized))
+        _ranked("Days against GPU-hours: none is beaten in both", found.front, console)
+    if tuning.sizes:
+        _sizes(tuning.sizes, console)
+
+
+def _measure(objective: Objective) -> str:
+    return {"step": "step time", "gpu-hours": "GPU-hours"}.get(objective, objective)
 
 
 def _own(tuning: Tuning) -> str:
@@ -42,9 +47,9 @@ def _own(tuning: Tuning) -> str:
     return f"the recipe's own layout: {own.seconds:.3f} s a step{says}"
 
 
-def _ranked(title: str, offers: Sequence[Offer]) -> Table:
-    """Layouts by number; what recompute and switches they have stands in the overrides."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _ranked(title: str, offers: Sequence[Offer], console: Console) -> None:
+    """Layouts by number; what rank order and overlaps they have stands in the overrides."""
+    table = Table(box=None, pad_edge=False)
     costed = any(offer.outlook is not None for offer in offers)
     heads = ["step s", "GPUs", *(("days", "GPU-hours") if costed else ()), "memory"]
     for name in heads:
@@ -55,7 +60,9 @@ def _ranked(title: str, offers: Sequence[Offer]) -> Table:
         share = "" if offer.memory_share is None else f"{offer.memory_share:.0%}"
         step = f"{offer.step.seconds:.3f}"
         table.add_row(step, str(offer.recipe.gpus), *costs, share, _layout(offer))
-    return table
+    console.print()
+    console.print(title, style="italic")
+    console.print(table)
 
 
 def _layout(offer: Offer) -> str:
@@ -83,36 +90,47 @@ def _recompute(offer: Offer) -> str:
 
 
 def _explain(tuning: Tuning, console: Console) -> None:
-    winner = tuning.found.offers[0]
+    winner, own = tuning.found.offers[0], tuning.found.own
+    console.print()
     if not winner.overrides:
         console.print("The recipe's own layout is the best.")
         return
-    saved = why(tuning.found, winner)
-    if saved and tuning.found.own is not None:
-        own = tuning.found.own
-        table = Table(
-            title="Why the first wins: seconds of a step", title_justify="left", box=None,
-            pad_edge=False,
-        )  # fmt: skip
-        table.add_column("exposed")
-        for name in ("own", "first", "saves"):
-            table.add_column(name, justify="right")
-        for key in sorted(saved, key=lambda each: -abs(saved[each])):
-            if abs(saved[key]) >= SHOWN * float(own.seconds):
-                before, after = own.breakdown[key], winner.step.breakdown[key]
-                name = key.replace("_", " ")
-                table.add_row(name, f"{before:.3f}", f"{after:.3f}", f"{saved[key]:+.3f}")
-        total = float(own.seconds) - float(winner.step.seconds)
-        table.add_row("step", f"{own.seconds:.3f}", f"{winner.step.seconds:.3f}", f"{total:+.3f}")
-        console.print(table)
+    if own is not None:
+        before, after = tuning.recipe.gpus, winner.recipe.gpus
+        on = "" if before == after else f" (own on {before} GPUs, first on {after})"
+        console.print(f"Why the first wins: exposed seconds of a step{on}", style="italic")
+        console.print(_difference(own, winner, why(tuning.found, winner)))
         console.print()
     console.print("paste:", shlex.join(winner.overrides), soft_wrap=True)
+    if winner.memory_share is not None and winner.memory_share > TIGHT:
+        says = "memory is tight: within the plan's own error; `--within memory=0.9` keeps a margin"
+        console.print(says, soft_wrap=True)
 
 
-def _size(sized: Sized) -> str:
-    size = sized.size
-    days = "" if sized.days is None else f", {sized.days:.3g} days at the first layout's rate"
-    return (
-        f"compute-optimal: {size.parameters:.3g} parameters on {size.tokens:.3g} tokens, "
-        f"{size.flops:.3g} operations{days} ({size.law})"
-    )
+def _difference(own: StepTime, winner: Offer, saved: Mapping[str, float]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("exposed")
+    for name in ("own", "first", "saves"):
+        table.add_column(name, justify="right")
+    for key in sorted(saved, key=lambda each: -abs(saved[each])):
+        if abs(saved[key]) >= SHOWN * float(own.seconds):
+            before, after = own.breakdown[key], winner.step.breakdown[key]
+            name = key.replace("_", " ")
+            table.add_row(name, f"{before:.3f}", f"{after:.3f}", f"{saved[key]:+.3f}")
+    total = float(own.seconds) - float(winner.step.seconds)
+    table.add_row("step", f"{own.seconds:.3f}", f"{winner.step.seconds:.3f}", f"{total:+.3f}")
+    return table
+
+
+def _sizes(sizes: Sequence[Sized], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("parameters", "tokens", "operations", "days"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("law", overflow="fold")
+    for one in sizes:
+        size, days = one.size, "" if one.days is None else f"{one.days:.3g}"
+        amounts = [f"{each:.3g}" for each in (size.parameters, size.tokens, size.flops)]
+        table.add_row(*amounts, days, size.law)
+    console.print()
+    console.print("Compute-optimal sizes, days at the first layout's rate", style="italic")
+    console.print(table)
