@@ -23,6 +23,7 @@ from llmtrain.cli import (
     status,
     tune,
     verify,
+    why,
 )
 from llmtrain.config.errors import Interrupted, LlmtrainError, Problem, UsageError
 
@@ -61,6 +62,7 @@ app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("why")(why.why)
 app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)

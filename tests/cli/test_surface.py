@@ -24,6 +24,7 @@ SURFACE = {
     "llmtrain env explain": "--help --json --recipes -h NAME",
     "llmtrain status": "--help --json -h NAME",
     "llmtrain logs": "--follow --help --json --rank -f -h NAME",
+    "llmtrain why": "--help --json -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain cancel": "--help --json -h NAME",
     "llmtrain resume": "--help --json --wait -h NAME",
