@@ -10,7 +10,7 @@ from llmtrain.runs.events import json_lines
 from llmtrain.runs.logs import log_files
 from llmtrain.runs.state import BEGINNINGS
 from llmtrain.runs.why.hits import Hit, hits_of
-from llmtrain.runs.why.lines import Line, lines_of, stamp, year_of
+from llmtrain.runs.why.lines import Log, read_log, stamp, year_of
 from llmtrain.runs.why.patterns import ROLES, Book, book
 
 FROM_OUTSIDE = ("wall_clock", "cancelled", "preemption")
@@ -42,7 +42,7 @@ class Cause:
 def cause_of_files(paths: Sequence[Path]) -> Cause:
     """From logs of any program, together the logs of one job."""
     known, year = book(), year_of(paths)
-    hits = [hit for path in paths for hit in hits_of(lines_of(path, year), known)]
+    hits = [hit for path in paths for hit in hits_of(read_log(path, year), known)]
     return _first(hits, known, len(paths), None)
 
 
@@ -72,7 +72,7 @@ def _node_of(paths: Sequence[Path], rank: int | None) -> str | None:
 
 
 def _of_log(path: Path, year: int, known: Book, again: bool) -> list[Hit]:
-    found = hits_of(lines_of(path, year), known)
+    found = hits_of(read_log(path, year), known)
     if again and found and found[0].line.rank is not None:
         # A rank appends to its log life after life: the last traceback is of the last.
         return [hit for hit in found if hit.chain == found[-1].chain]
@@ -86,19 +86,17 @@ def _of_events(life: Sequence[dict[str, Any]], folder: Path, known: Book) -> lis
         kind = event.get("event")
         text = {"cancelled": "KeyboardInterrupt", "failed": str(event.get("error"))}.get(str(kind))
         if text is not None:
-            found += hits_of([_line(folder, number, event, text)], known)
+            path, line = folder / "events.jsonl", text.partition("\n")[0]
+            log = Log(path=path, texts=[line], first=number, year=1970)
+            found += [_of_event(hit, event) for hit in hits_of(log, known)]
     return found
 
 
-def _line(folder: Path, number: int, event: dict[str, Any], text: str) -> Line:
-    return Line(
-        path=folder / "events.jsonl",
-        number=number,
-        text=text.partition("\n")[0],
-        time=_time(event),
-        rank=event.get("rank"),
-        host=event.get("node"),
-    )
+def _of_event(hit: Hit, event: dict[str, Any]) -> Hit:
+    """An event knows when, and of whom it is."""
+    rank, host = event.get("rank"), event.get("node")
+    line = replace(hit.line, time=_time(event), rank=rank, host=host)
+    return replace(hit, line=line, rank=hit.rank if rank is None else rank, host=host)
 
 
 def _time(event: dict[str, Any]) -> float | None:

@@ -1,15 +1,19 @@
 """Lines that tell of a failure, found in logs."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from llmtrain.runs.why.lines import Line
+from llmtrain.runs.why.lines import Line, Log, told
 from llmtrain.runs.why.patterns import Book, Pattern
 
 PREFIX = re.compile(r"^(?:\[(?:rank|default)\d+\]:? ?| *\d+: )")
 """What torch or ``srun --label`` put before a line."""
 CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
+ALSO = (b"the above exception", b'file "', b"root cause", b"traceback :", b"iteration", b"step")
+"""Words of lines that are no failure, and tell when one was, or was survived."""
+BLOCK_LINES = 9
+"""From its heading to its end."""
 FRAMES = 200
 """Of a traceback; a recursion's has a thousand."""
 
@@ -36,30 +40,33 @@ class Hit:
     """Number of its traceback in its log; tracebacks that are chained count once."""
 
 
-def hits_of(lines: Iterable[Line], book: Book) -> list[Hit]:
+def hits_of(log: Log, book: Book) -> list[Hit]:
     """All of one log; what was survived is left out."""
     found: list[Hit] = []
-    trace = _Trace()
-    torchrun = _Torchrun(book)
-    for line in lines:
-        if book.progress.search(line.text):
+    trace, nothing = _Trace(), set[str]()
+    for index in told(log, (*ALSO, *book.words)):
+        text = log.texts[index]
+        if book.progress.search(text):
             found.clear()
-        trace.read(line.text)
-        found.extend(torchrun.read(line))
-        if trace.is_code(line.text) or not book.words.search(line.text):
+        trace.read(text)
+        found.extend(_torchrun(log, index, book))
+        if trace.is_code(text) or text in nothing:
             continue
-        hit = _hit(line, book, trace)
-        if hit is not None:
+        hit = _hit(log, index, book, trace)
+        if hit is None and not trace.open:
+            nothing.add(text)
+        elif hit is not None:
             found.append(hit)
-            trace.end(line.text)
+            trace.end(text)
     return found
 
 
-def _hit(line: Line, book: Book, trace: "_Trace") -> Hit | None:
+def _hit(log: Log, index: int, book: Book, trace: "_Trace") -> Hit | None:
+    text = log.texts[index]
     for pattern in book.patterns:
-        match = pattern.match.search(line.text)
+        match = pattern.match.search(text)
         if match and (trace.open or not pattern.traceback):
-            return _placed(line, pattern, match, trace)
+            return _placed(log.line(index), pattern, match, trace)
     return None
 
 
@@ -116,35 +123,27 @@ class _Trace:
             self.open = False
 
 
-class _Torchrun:
-    """The block in which torchrun says who failed first."""
+def _torchrun(log: Log, index: int, book: Book) -> Iterator[Hit]:
+    """A process that was killed or crashed, from the block in which torchrun says who was first."""
+    if "Root Cause (first observed failure)" not in log.texts[index]:
+        return
+    said: dict[str, str] = {}
+    for text in log.texts[index + 1 : index + BLOCK_LINES]:
+        name, _, value = (part.strip() for part in PREFIX.sub("", text).partition(" : "))
+        said.setdefault(name, value)
+    code = re.match(r"-?\d+", said.get("exitcode", ""))
+    pattern = book.exits.get(int(code.group())) if code else None
+    if pattern is not None:
+        yield _death(log.line(index + 2), pattern, said)
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._said: dict[str, str] | None = None
 
-    def read(self, line: Line) -> Iterator[Hit]:
-        """Take in one line; a process that was killed or crashed is a hit."""
-        if "Root Cause (first observed failure)" in line.text:
-            self._said = {}
-        elif self._said is not None:
-            name, _, value = (part.strip() for part in PREFIX.sub("", line.text).partition(" : "))
-            self._said[name] = value
-            if name.startswith("====") or name == "traceback":
-                yield from self._hit(line, self._said)
-                self._said = None
-
-    def _hit(self, line: Line, said: dict[str, str]) -> Iterator[Hit]:
-        code = re.match(r"-?\d+", said.get("exitcode", ""))
-        pattern = self._book.exits.get(int(code.group())) if code else None
-        if pattern is None:
-            return
-        rank = re.match(r"(\d+) \(local_rank: (\d+)\)", said.get("rank", ""))
-        host = said.get("host", "")
-        yield Hit(
-            line=replace(line, text=f"exitcode {said['exitcode']}"),
-            pattern=pattern,
-            host=host if host and host != "localhost" else line.host,
-            rank=int(rank.group(1)) if rank else None,
-            gpu=int(rank.group(2)) if rank else None,
-        )
+def _death(line: Line, pattern: Pattern, said: dict[str, str]) -> Hit:
+    rank = re.match(r"(\d+) \(local_rank: (\d+)\)", said.get("rank", ""))
+    host = said.get("host", "")
+    return Hit(
+        line=replace(line, text=f"exitcode {said['exitcode']}"),
+        pattern=pattern,
+        host=host if host and host != "localhost" else line.host,
+        rank=int(rank.group(1)) if rank else None,
+        gpu=int(rank.group(2)) if rank else None,
+    )

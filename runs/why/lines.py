@@ -1,12 +1,13 @@
 """Lines of logs, with the time, the rank and the host that each is known to come from."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-TAIL_BYTES = 16 * 1024 * 1024
+TAIL_BYTES = 8 * 1024 * 1024
 """Of a log that grows for weeks, enough for the failure and what came before."""
 
 FULL = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T_ ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)?")
@@ -44,33 +45,41 @@ class Line:
     """Where."""
 
 
-def lines_of(path: Path, year: int) -> Iterator[Line]:
-    """The lines of a log, or the last of a long one; ``year`` is that of stamps without one."""
-    file_rank, host = _of_path(path)
-    time, since = None, 0
-    for number, text in _texts(path):
-        own = stamp(text, year)
-        since = 0 if own else since + 1
-        time = own or (time if since < STALE_LINES else None)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Log:
+    """A log, or the end of a long one."""
+
+    path: Path
+    """Where it lies."""
+    texts: Sequence[str]
+    """Its lines."""
+    first: int
+    """Number of the first of them, from 1."""
+    year: int
+    """Of stamps that name none."""
+
+    def line(self, index: int) -> Line:
+        """The line with what is known of it; ``index`` counts from 0."""
+        text = self.texts[index]
+        file_rank, host = _of_path(self.path)
         said, kernel = RANK.search(text[:200]), KERNEL.match(text)
         rank = int(next(each for each in said.groups() if each)) if said else None
-        yield Line(
-            path=path,
-            number=number,
+        return Line(
+            path=self.path,
+            number=self.first + index,
             text=text,
-            time=time,
+            time=self._time(index),
             rank=file_rank if file_rank is not None else rank,
             host=kernel.group(1) if kernel else host,
         )
 
-
-def _of_path(path: Path) -> tuple[int | None, str | None]:
-    """``logs/NODE/rank-N.log`` says both."""
-    found = FILE_RANK.search(path.name)
-    return (int(found.group(1)), path.parent.name) if found else (None, None)
+    def _time(self, index: int) -> float | None:
+        above = range(index, max(-1, index - STALE_LINES), -1)
+        return next((time for at in above if (time := stamp(self.texts[at], self.year))), None)
 
 
-def _texts(path: Path) -> Iterator[tuple[int, str]]:
+def read_log(path: Path, year: int) -> Log:
+    """The log, or its last part; ``year`` is that of stamps without one."""
     with path.open("rb") as file:
         skipped = max(0, file.seek(0, 2) - TAIL_BYTES)
         file.seek(0)
@@ -79,8 +88,32 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
             chunk = file.read(min(skipped, 1 << 20))
             skipped -= len(chunk)
             first += chunk.count(b"\n")
-        for number, line in enumerate(file, first):
-            yield number, line.rstrip(b"\r\n").decode("utf-8", errors="replace")
+        text = file.read().decode("utf-8", errors="replace")
+    return Log(path=path, texts=text.replace("\r\n", "\n").split("\n"), first=first, year=year)
+
+
+def told(log: Log, words: Sequence[bytes]) -> Iterator[int]:
+    """Indices of the lines that hold one of ``words``, in order.
+
+    One search of the whole log for each word: many times quicker than line by line.
+    """
+    lower = "\n".join(log.texts).lower().encode()
+    starts = [0, *(found.end() for found in re.finditer(b"\n", lower))]
+    lines: set[int] = set()
+    for word in words:
+        at = lower.find(word)
+        while at >= 0:
+            line = bisect_right(starts, at) - 1
+            lines.add(line)
+            end = starts[line + 1] if line + 1 < len(starts) else len(lower)
+            at = lower.find(word, end)
+    yield from sorted(lines)
+
+
+def _of_path(path: Path) -> tuple[int | None, str | None]:
+    """``logs/NODE/rank-N.log`` says both."""
+    found = FILE_RANK.search(path.name)
+    return (int(found.group(1)), path.parent.name) if found else (None, None)
 
 
 def stamp(text: str, year: int) -> float | None:
