@@ -24,6 +24,7 @@ from llmtrain.cli import (
     status,
     tune,
     verify,
+    why,
 )
 from llmtrain.config.errors import Interrupted, LlmtrainError, Problem, UsageError
 
@@ -63,6 +64,7 @@ app.command("import")(import_recipe.import_recipe)
 app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("why")(why.why)
 app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)

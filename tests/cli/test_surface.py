@@ -27,6 +27,7 @@ SURFACE = {
     "--tokenizer --workers -h -o INPUTS",
     "llmtrain status": "--help --json -h NAME",
     "llmtrain logs": "--follow --help --json --rank -f -h NAME",
+    "llmtrain why": "--help --json -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain cancel": "--help --json -h NAME",
     "llmtrain resume": "--help --json --wait -h NAME",
