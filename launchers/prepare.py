@@ -39,7 +39,12 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         mounts=job.mounts,
         notes=job.notes,
         missing=_missing(todo.missing, ranks),
-        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
+        warnings=(
+            *(warning.message for warning in plan.warnings),
+            *todo.warnings,
+            *ranks.warnings,
+            *job.warnings,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.planner.plan import Plan, plan_json
+from llmtrain.planner.sets import name_of
 from llmtrain.planner.speed import ATTENTION, speed_of
 from llmtrain.planner.stacks import chosen_stack
 
@@ -112,6 +113,14 @@ def _step(plan: Plan) -> dict[str, Any]:
     return {**stack, **seconds}
 
 
+def _data(plan: Plan) -> dict[str, Any]:
+    seq = plan.recipe.model.seq
+    return {"data.kind": plan.recipe.data.kind} | {
+        f"{name_of(each)} ({each.use})": f"{each.samples or '?'} × {seq} / {each.tokens or '?'}"
+        for each in plan.sets
+    }
+
+
 def _rate(plan: Plan) -> dict[str, Any]:
     speed = plan.speed
     if speed is None:
@@ -146,6 +155,11 @@ FIELDS: dict[str, tuple[str, str, Numbers]] = {
         "no: needed > capacity; tight: needed × (1 + the model's error) > capacity; else fits",
         "planner/data/memory.yaml, error_band",
         _verdict,
+    ),
+    "data": (
+        "epochs of a set: its samples × model.seq / tokens of its part of the split",
+        "megatron-core 0.16 datasets/gpt_dataset.py; sizes from the .idx files on this machine",
+        _data,
     ),
     "step_seconds": (
         f"{_STEP}; operators by shape, messages by size and place",

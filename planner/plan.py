@@ -20,6 +20,7 @@ from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.expressible import inexpressible
+from llmtrain.planner.index_cache import index_warnings
 from llmtrain.planner.memory import Memory, Peak, peak_memory
 from llmtrain.planner.outlook import Outlook, outlook_json, outlook_of, outlook_warnings
 from llmtrain.planner.parameters import (
@@ -28,6 +29,7 @@ from llmtrain.planner.parameters import (
     stage_parameters,
     total_parameters,
 )
+from llmtrain.planner.sets import SetUse, sets_json, sets_of, sets_warnings
 from llmtrain.planner.speed import Speed, speed_json, speed_of
 from llmtrain.planner.verdict import Verdict, fits, out_of_memory, verdict
 
@@ -89,6 +91,8 @@ class Plan:
     """From the first to the last."""
     speed: Speed | None = None
     """Step time and throughput; None: nothing is known of the processor."""
+    sets: tuple[SetUse, ...] = ()
+    """How often the data is gone through; looks at the files that are on this machine."""
     outlook: Outlook | None = None
     """Days and cost with failures; None: length or step time is not known."""
     warnings: tuple[Problem, ...] = ()
@@ -117,7 +121,7 @@ def make_plan(recipe: Recipe) -> Plan:
     if broken:
         raise RecipeError(with_repairs(recipe, broken, is_launchable))
     chunks, peaks = stage_layers(recipe), peak_memory(recipe)
-    outlook = outlook_of(recipe)
+    outlook, sets = outlook_of(recipe), sets_of(recipe)
     return Plan(
         recipe=recipe,
         nodes=node_count(recipe),
@@ -134,7 +138,12 @@ def make_plan(recipe: Recipe) -> Plan:
         ),
         speed=speed_of(recipe),
         outlook=outlook,
-        warnings=outlook_warnings(recipe, outlook),
+        sets=sets,
+        warnings=(
+            *outlook_warnings(recipe, outlook),
+            *sets_warnings(recipe, sets),
+            *index_warnings(recipe, sets),
+        ),
         errors=inexpressible(recipe) + out_of_memory(recipe, peaks, is_expressible),
     )
 
@@ -174,6 +183,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "microbatches": plan.microbatches,
         },
         "steps": plan.steps,
+        "data": sets_json(plan.sets),
         "params": {
             "total": plan.total_parameters,
             "active": plan.active_parameters,
