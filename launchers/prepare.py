@@ -44,7 +44,12 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         commands=job.commands,
         later=job.later,
         missing=todo.missing,
-        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
+        warnings=(
+            *(warning.message for warning in plan.warnings),
+            *todo.warnings,
+            *ranks.warnings,
+            *job.warnings,
+        ),
     )
 
 

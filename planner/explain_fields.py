@@ -221,6 +221,11 @@ FIELDS: dict[str, Entry] = {
         _DALY,
         numbers.failures,
     ),
+    "data": (
+        "epochs of a set: its samples × model.seq / tokens of its part of the split",
+        "megatron-core 0.16 datasets/gpt_dataset.py; sizes from the .idx files on this machine",
+        numbers.data,
+    ),
     "checkpoint_bytes": (
         "parameters × (weight + moments + master)",
         "planner/checkpoints.py",

@@ -13,6 +13,7 @@ from llmtrain.planner.model_states import bytes_each, fp8_weight
 from llmtrain.planner.operators import Part, dense_layer, head, moe_layer, tokens
 from llmtrain.planner.plan import Plan, Stage
 from llmtrain.planner.programs import constant
+from llmtrain.planner.sets import name_of
 from llmtrain.planner.speed import ATTENTION
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of
 from llmtrain.planner.step import case_of, numbers_of
@@ -261,4 +262,13 @@ def checkpoint(plan: Plan, _: str) -> Numbers:
     return found | {
         "bytes of a weight": recipe.precision.weight_bytes,
         "master": recipe.optim.master,
+    }
+
+
+def data(plan: Plan, _: str) -> Numbers:
+    """Samples and tokens of each set."""
+    seq = plan.recipe.model.seq
+    return {"data.kind": plan.recipe.data.kind} | {
+        f"{name_of(each)} ({each.use})": f"{each.samples or '?'} × {seq} / {each.tokens or '?'}"
+        for each in plan.sets
     }

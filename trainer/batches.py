@@ -9,7 +9,7 @@ from llmtrain.config.layout import microbatches
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
-from llmtrain.trainer.tokens import Samples
+from llmtrain.trainer.tokens import Samples, Sets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Order:
 class Batches:
     """The micro-batches of this rank."""
 
-    samples: Samples
+    sets: Sets
     """All samples of the run."""
     order: Order
     """Which of them belong to a step."""
@@ -65,10 +65,11 @@ class Batches:
     def step(self, done: int) -> Iterator[MicroBatch]:
         """The micro-batches of the step after ``done`` steps."""
         for microbatch in range(self.microbatches):
-            yield self._read(self.order.numbers(done, microbatch, self.replica))
+            yield self.read(self.sets.training, self.order.numbers(done, microbatch, self.replica))
 
-    def _read(self, numbers: range) -> MicroBatch:
-        rows = [self.samples[number] for number in numbers]
+    def read(self, samples: Samples, numbers: range) -> MicroBatch:
+        """A micro-batch of these ``samples``."""
+        rows = [samples[number] for number in numbers]
         return MicroBatch(
             tokens=torch.stack([row["tokens"] for row in rows]).to(self.device, non_blocking=True),
             labels=torch.stack([row["labels"] for row in rows]).to(self.device, non_blocking=True),
@@ -76,12 +77,12 @@ class Batches:
         )
 
 
-def batches(recipe: Recipe, position: Position, device: Device, samples: Samples) -> Batches:
+def batches(recipe: Recipe, position: Position, device: Device, sets: Sets) -> Batches:
     """The micro-batches of the rank at ``position``."""
     micro = recipe.batch.micro
     positions = torch.arange(recipe.model.seq, device=device.torch).expand(micro, -1).contiguous()
     return Batches(
-        samples=samples,
+        sets=sets,
         order=Order(micro=micro, global_=recipe.batch.global_, dp=position.dp_size),
         replica=position.dp,
         microbatches=microbatches(recipe),

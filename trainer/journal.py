@@ -9,6 +9,7 @@ from llmtrain.trainer.device import Device
 from llmtrain.trainer.progress import Line
 from llmtrain.trainer.records import Metrics, Row, event
 from llmtrain.trainer.step import Outcome
+from llmtrain.trainer.validation import ValidationRow
 
 
 class Journal:
@@ -37,6 +38,11 @@ class Journal:
         )
         self._metrics.write(row)
         self._line.show(row)
+
+    def validated(self, row: ValidationRow) -> None:
+        """Write and show a validation."""
+        self._metrics.write(row)
+        self._line.say(f"step {row.step}  validation loss {row.validation_loss:.4f}")
 
     def saved(self, done: int, path: Path, seconds: float) -> None:
         """A checkpoint is complete."""

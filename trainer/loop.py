@@ -9,6 +9,7 @@ from llmtrain.trainer.control import Requests
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.journal import Journal
 from llmtrain.trainer.step import Stepper
+from llmtrain.trainer.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,8 @@ class Loop:
     """Steps between two checkpoints; null: only at the end and on request."""
     journal: Journal | None
     """On the leading rank."""
+    validation: Validation
+    """The loss on tokens that are not trained on."""
 
     def run(self, done: int) -> None:
         """Train from ``done`` steps to the last, or to a request to stop."""
@@ -34,6 +37,7 @@ class Loop:
         while done < steps and not stop:
             agreed = self.step(done)
             done, stop = done + 1, agreed.stop
+            self.validate(done)
             due = self.interval is not None and done % self.interval == 0
             if due or agreed.save or agreed.stop or done == steps:
                 self._save(done)
@@ -49,6 +53,12 @@ class Loop:
         if self.journal:
             self.journal.step(done + 1, outcome, agreed, time.perf_counter() - started)
         return agreed
+
+    def validate(self, done: int) -> None:
+        """Validate and write it down, if it is due after ``done`` steps."""
+        row = self.validation.after(done)
+        if row and self.journal:
+            self.journal.validated(row)
 
     def _save(self, done: int) -> None:
         started = time.perf_counter()

@@ -5,7 +5,10 @@ import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from llmtrain.trainer.validation import ValidationRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +50,7 @@ class Metrics:
         self._file: TextIO = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
         self._board = SummaryWriter(folder / "logs" / "tensorboard")
 
-    def write(self, row: Row) -> None:
+    def write(self, row: "Row | ValidationRow") -> None:
         """Add one row; what is not a finite number becomes null, as JSON has no other word."""
         values = asdict(row)
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}

@@ -19,6 +19,7 @@ from llmtrain.trainer.loop import Loop
 from llmtrain.trainer.optimizer import optimizer_for, wrap
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.step import Stepper
+from llmtrain.trainer.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,14 +58,14 @@ class Run:
             weights.fill(chunk, recipe, position)
         wrapped = [wrap(chunk, recipe) for chunk in chunks]
         optimizer = optimizer_for(wrapped, recipe, self.device)
-        samples = tokens.samples(recipe, steps * recipe.batch.global_)
+        sets = tokens.sets(recipe, steps * recipe.batch.global_)
         stepper = Stepper(
             recipe=recipe,
             position=position,
             steps=steps,
             chunks=wrapped,
             optimizer=optimizer,
-            batches=batches(recipe, position, self.device, samples),
+            batches=batches(recipe, position, self.device, sets),
         )
         checkpoints = Checkpoints(
             folder=self.folder / "checkpoints",
@@ -87,4 +88,5 @@ class Run:
             device=self.device,
             interval=self.recipe.checkpoint.interval,
             journal=journal,
+            validation=Validation(stepper=stepper),
         )

@@ -273,7 +273,21 @@ def data_keys(r: Reading) -> Keys:
     shares = [part.strip() for part in str(split or "").split(",")]
     if len(shares) == 3 and all(re.fullmatch(r"[\d.]+", part) for part in shares):
         keys["split"] = _shares([float(part) for part in shares])
-    return {key: value for key, value in keys.items() if value is not None}
+    keys["validation"] = _validation(r, keys)
+    return {key: value for key, value in keys.items() if value}
+
+
+def _validation(r: Reading, data: Keys) -> Keys:
+    """Only what the command line itself asks for: the program's default is a habit, no wish."""
+    asked = r.has("--eval-iters")
+    batches, interval = r.get("--eval-iters"), r.get("--eval-interval")
+    held = r.words("--valid-data-path") if data["kind"] == "indexed" else None
+    keys = _blend(held) if held else {}
+    # Without tokens to validate on Megatron does not, whatever it is asked.
+    some = data["kind"] == "mock" or held or data.get("split", (0, 1))[1]
+    if asked and batches and interval and some:
+        keys |= {"interval": interval, "batches": batches}
+    return keys
 
 
 def _shares(parts: list[float]) -> list[float]:

@@ -9,7 +9,8 @@ from llmtrain.config.build import build, plain
 from llmtrain.config.errors import LlmtrainError, Repair
 from llmtrain.config.files import read_recipe
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.plan import is_expressible, make_plan
+from llmtrain.planner.mending import is_expressible
+from llmtrain.planner.plan import make_plan
 from llmtrain.runs.why.cause import Cause
 from llmtrain.runs.why.patterns import book
 
