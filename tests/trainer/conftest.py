@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,21 @@ class Trial:
         assert process.returncode == 0, terminal + self.logs()
         return self
 
+    def train_warm(self, warm: "Warm") -> "Trial":
+        """The same through a process that has torch and megatron-core imported already."""
+        statuses = warm.run(self.folder, self.recipe.gpus)
+
+        assert not any(statuses), self.logs()
+        return self
+
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""
         (self.folder / "control").mkdir(exist_ok=True)
         (self.folder / "control" / what).touch()
+
+    def change(self, **groups: Any) -> None:
+        """Go on with another recipe: ``groups`` as in :func:`tiny`."""
+        (self.folder / "recipe.yaml").write_text(dump_recipe(tiny(**groups)))
 
     def losses(self) -> dict[int, float]:
         """Loss by step; where a step came again, the last."""
@@ -121,6 +133,36 @@ class Trial:
     def checkpoints(self) -> list[str]:
         """Names in ``checkpoints/``."""
         return sorted(path.name for path in (self.folder / "checkpoints").glob("*"))
+
+
+class Warm:
+    """A process that has imported what takes long, and forks the ranks of trials."""
+
+    def __init__(self) -> None:
+        program = str(Path(__file__).with_name("warm.py"))
+        environ = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        self._process = subprocess.Popen(
+            [sys.executable, program],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self, folder: Path, ranks: int) -> list[int]:
+        """Exit statuses of the ranks."""
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answers is not None
+        asked.write(json.dumps({"folder": str(folder), "ranks": ranks}) + "\n")
+        asked.flush()
+        statuses: list[int] = json.loads(answers.readline())
+        return statuses
+
+    def close(self) -> None:
+        """Let it end: it has nothing left to read."""
+        self._process.communicate(timeout=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +190,14 @@ def lab(tmp_path: Path) -> Lab:
 def module_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """For runs that the tests of a module share."""
     return Lab(root=tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """For trials whose launch is not what is tested."""
+    started = Warm()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")
