@@ -4,7 +4,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 
 from llmtrain.config.errors import LaunchError
@@ -45,12 +44,6 @@ class Device:
             # Over gloo a sent tensor is still read after the call: freeing it corrupts the loss.
             "deallocate_pipeline_outputs": self.cuda,
         }
-
-    def memory_bytes(self) -> int:
-        """Most bytes of tensors that were ever allocated; on a CPU the resident set now."""
-        if self.cuda:
-            return torch.cuda.max_memory_allocated(self.torch)
-        return int(psutil.Process().memory_info().rss)
 
 
 def choose(recipe: Recipe, rank: Rank) -> Device:

@@ -1,5 +1,6 @@
 """One optimizer step."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import torch
 from megatron.core import tensor_parallel
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.batches import Batches, MicroBatch
 from llmtrain.trainer.groups import Position
+from llmtrain.trainer.guard import GuardedOptimizer
 from llmtrain.trainer.optimizer import one_or_all
 from llmtrain.trainer.schedule import learning_rate
 from llmtrain.trainer.weights import generator
@@ -25,7 +26,7 @@ class Outcome:
     loss: float
     """Mean nats per token of this replica; 0 on a rank that does not compute the loss."""
     grad_norm: float
-    """Norm of all gradients before clipping."""
+    """Norm of all gradients before clipping; NaN where the step was given up before."""
     learning_rate: float
     """What the step used."""
 
@@ -42,13 +43,17 @@ class Stepper:
     """Steps of the whole run."""
     chunks: list[DistributedDataParallel]
     """This rank's part of the model, wrapped; several with virtual stages."""
-    optimizer: MegatronOptimizer
+    optimizer: GuardedOptimizer
     """Over all chunks."""
     batches: Batches
     """This rank's micro-batches."""
 
-    def step(self, done: int) -> Outcome:
-        """Train on the batch of the step after ``done`` steps."""
+    def step(self, done: int, admit: Callable[[float], bool]) -> Outcome:
+        """Train on the batch of the step after ``done`` steps.
+
+        ``admit`` is called with the mean loss of this replica (0 on a rank that does not compute
+        it) when the gradients are there; where it says no, the weights stay as they are.
+        """
         rate = learning_rate(done, self.steps, self.recipe.optim, self.recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -57,8 +62,9 @@ class Stepper:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
         losses = self._forward_backward(done)
-        _, grad_norm, _ = self.optimizer.step()
-        return Outcome(loss=self._mean(losses), grad_norm=float(grad_norm), learning_rate=rate)
+        loss = self._mean(losses)
+        grad_norm = self.optimizer.step()[1] if admit(loss) else math.nan
+        return Outcome(loss=loss, grad_norm=float(grad_norm), learning_rate=rate)
 
     def _seed(self, done: int) -> None:
         """Make dropout a function of seed, step and rank: a resume then has no state to restore.

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from llmtrain.config.change import as_overrides
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.memory import peak_memory
-from llmtrain.planner.outlook import Outlook, outlook_of
 from llmtrain.planner.mending import is_expressible
+from llmtrain.planner.outlook import Outlook, outlook_of
 from llmtrain.planner.step import StepTime, recipe_step
 
 Objective = Literal["step", "days", "gpu-hours", "money"]

@@ -126,15 +126,23 @@ class Trial:
 
     def train(self) -> "Trial":
         """Run every rank, without torchrun, and see that all ended well."""
-        statuses = self.ranks.run(self.folder, self.recipe.gpus)
+        statuses = self.statuses(self.recipe.gpus)
 
         assert not any(statuses), (self.folder / "terminal").read_text() + self.logs()
         return self
+
+    def statuses(self, ranks: int) -> list[int]:
+        """Run as many ranks, and see how each ended."""
+        return self.ranks.run(self.folder, ranks)
 
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""
         (self.folder / "control").mkdir(exist_ok=True)
         (self.folder / "control" / what).touch()
+
+    def change(self, **groups: Any) -> None:
+        """Go on with another recipe: ``groups`` as in :func:`tiny`."""
+        (self.folder / "recipe.yaml").write_text(dump_recipe(tiny(**groups)))
 
     def losses(self) -> dict[int, float]:
         """Loss by step; where a step came again, the last."""
