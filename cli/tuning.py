@@ -1,17 +1,43 @@
 """From the arguments of ``tune`` to its answer."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from llmtrain.config.change import value_of
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import Problem, UsageError
+from llmtrain.config.recipe import Recipe
+from llmtrain.planner.flops import step_flops
 from llmtrain.planner.plan import is_launchable
-from llmtrain.planner.search.rank import Limits, gpu_counts, search
-from llmtrain.planner.search.result import Tuning
-from llmtrain.planner.search.size import of_flops, of_tokens
+from llmtrain.planner.search.counts import gpu_counts
+from llmtrain.planner.search.offers import Limits
+from llmtrain.planner.search.rank import Found, search
+from llmtrain.planner.search.result import Sized, Tuning
+from llmtrain.planner.search.size import Size, of_flops, of_tokens
+from llmtrain.planner.search.space import KEYS
 
 LIMITS = {"days": "days", "gpu-hours": "gpu_hours", "money": "money", "memory": "memory"}
+MENDED = frozenset(
+    {
+        "gpus_not_multiple",
+        "expert_gpus_not_multiple",
+        "batch_not_divisible",
+        "microbatches_not_multiple",
+        "layers_not_divisible",
+        "vpp_needs_pp",
+        "tp_not_divisor",
+        "ep_not_divisor",
+        "etp_not_divisor",
+        "expert_biases",
+        "sequence_needs_tp",
+        "sequence_needed",
+        "cp_not_divisor",
+        "zero_with_pipeline",
+    }
+)
+"""Rules of the layout: the recipe's own need not keep them, what is offered does."""
 
 
 def one_of(option: str, value: str, valid: Sequence[str]) -> Any:
@@ -21,9 +47,11 @@ def one_of(option: str, value: str, valid: Sequence[str]) -> Any:
         UsageError: with the valid values.
     """
     if value not in valid:
+        close = get_close_matches(value, valid, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
         says = f"{option} does not know {value!r}"
         raise UsageError(
-            Problem(code="invalid_choice", says=says, hint=f"valid: {', '.join(valid)}")
+            Problem(code="invalid_choice", says=says, hint=f"{meant}valid: {', '.join(valid)}")
         )
     return value
 
@@ -40,9 +68,37 @@ def limits_of(words: Sequence[str]) -> Limits:
             value = 0.0
         if not 0 < value < float("inf"):
             says = f"--within {name} needs a number above 0, not {text!r}"
-            raise UsageError(Problem(code="not_a_number", says=says))
+            hint = f"for example `--within {name}={0.9 if name == 'memory' else 30}`"
+            raise UsageError(Problem(code="not_a_number", says=says, hint=hint))
         found[key] = value
     return Limits(**found)
+
+
+def checked_keys(recipe: Recipe, keep: Sequence[str]) -> tuple[str, ...]:
+    """Keys to keep; those that no search changes may be named too.
+
+    Raises:
+        UsageError: if a key does not exist, with what was probably meant.
+    """
+    keys = [key for each in KEYS.values() for key in each]
+    known = [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys if "." in key)]
+    for each in keep:
+        if each not in known and not _exists(recipe, each):
+            ends = [key for key in keys if key.rpartition(".")[2] == each]
+            close = ends or get_close_matches(each, known, n=1, cutoff=0.5)
+            meant = f"did you mean `--keep {close[0]}`? " if close else ""
+            says = f"--keep {each}: there is no such recipe key"
+            hint = f"{meant}a search changes: {', '.join(keys)}"
+            raise UsageError(Problem(code="unknown_key", says=says, hint=hint))
+    return tuple(keep)
+
+
+def _exists(recipe: Recipe, key: str) -> bool:
+    try:
+        value_of(recipe, key)
+    except (KeyError, TypeError):
+        return False
+    return True
 
 
 def tuned(
@@ -50,22 +106,41 @@ def tuned(
     folders: Sequence[Path],
     *,
     top: int,
-    keep: tuple[str, ...],
+    keep: Sequence[str],
     objective: Any,
     limits: Limits,
-    free: tuple[str, ...],
+    free: Sequence[str],
 ) -> Tuning:
     """Compose and search; the recipe's own layout need not be valid."""
-    recipe = compose(arguments or (), folders, is_launchable)
-    gpus = gpu_counts(recipe) if "gpus" in free else ()
-    found = search(recipe, top=top, keep=keep, objective=objective, limits=limits, gpus=gpus)
-    sizes: tuple[Any, ...] = ()
-    if "size" in free:
-        sizes = of_tokens(recipe.tokens) if recipe.tokens else ()
-        if limits.gpu_hours is not None and found.offers:
-            best = found.offers[0]
-            from llmtrain.planner.flops import step_flops
+    recipe = compose(arguments or (), folders, is_launchable, MENDED)
+    kept = checked_keys(recipe, keep)
+    gpus = gpu_counts(recipe) if "gpus" in free and "gpus" not in kept else ()
+    found = search(recipe, top=top, keep=kept, objective=objective, limits=limits, gpus=gpus)
+    sizes = _sized(recipe, limits, found) if "size" in free else ()
+    return Tuning(
+        recipe=recipe, objective=objective, limits=limits, keep=kept, found=found, sizes=sizes
+    )
 
-            rate = step_flops(best.recipe).model / float(best.step.seconds) / best.recipe.gpus
-            sizes = of_flops(rate * limits.gpu_hours * 3600.0)
-    return Tuning(recipe=recipe.name, objective=objective, found=found, sizes=sizes)
+
+def _sized(recipe: Recipe, limits: Limits, found: Found) -> tuple[Sized, ...]:
+    """Sizes for a budget of GPU-hours, else for the recipe's tokens.
+
+    Operations a second are those that the best layout of the recipe's own model reaches.
+
+    Raises:
+        UsageError: if neither budget nor tokens are given.
+    """
+    best = found.offers[0] if found.offers else found.refused
+    rate = None if best is None else step_flops(best.recipe).model / float(best.step.seconds)
+    sizes: tuple[Size, ...] = ()
+    if limits.gpu_hours is not None and best is not None and rate is not None:
+        sizes = of_flops(rate / best.recipe.gpus * limits.gpu_hours * 3600.0)
+    elif recipe.tokens is not None:
+        sizes = of_tokens(recipe.tokens)
+    else:
+        says = "--free size needs `tokens` or `--within gpu-hours=N`"
+        raise UsageError(Problem(code="missing", says=says, hint="for example `tokens=300e9`"))
+    return tuple(
+        Sized(size=size, days=None if rate is None else size.flops / rate / 86_400.0)
+        for size in sizes
+    )

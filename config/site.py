@@ -201,7 +201,12 @@ class Site:
         return Problem(code="invalid_umask", key="umask", says=says)
 
     def _software_problem(self) -> Problem | None:
-        if self.software == "shared" or self.nvme:
+        if self.software == "shared":
+            return None
+        if self.container.runtime != "none":
+            says = f"= sbcast does not go with `site.container.runtime={self.container.runtime}`"
+            return Problem(code="conflict", key="software", says=says)
+        if self.nvme:
             return None
         says = "is needed with `site.software=sbcast`: the copy lies there"
         return Problem(code="missing", key="nvme", says=says)

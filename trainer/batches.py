@@ -10,7 +10,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
 from llmtrain.trainer.sequence import places
-from llmtrain.trainer.tokens import Samples
+from llmtrain.trainer.tokens import Samples, Sets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Batches:
 
     recipe: Recipe
     """What is trained; on a batch ramp a step's size depends on the steps before it."""
-    samples: Samples
+    sets: Sets
     """All samples of the run."""
     order: Order
     """Which of them belong to a step."""
@@ -76,10 +76,12 @@ class Batches:
         """The micro-batches of that step."""
         step = step_samples(self.recipe, done)
         for microbatch in range(self.order.microbatches(step)):
-            yield self._read(self.order.numbers(step, microbatch, self.replica))
+            numbers = self.order.numbers(step, microbatch, self.replica)
+            yield self.read(self.sets.training, numbers)
 
-    def _read(self, numbers: range) -> MicroBatch:
-        rows = [self.samples[number] for number in numbers]
+    def read(self, samples: Samples, numbers: range) -> MicroBatch:
+        """A micro-batch of these ``samples``."""
+        rows = [samples[number] for number in numbers]
         return MicroBatch(
             tokens=self._part([row["tokens"] for row in rows]),
             labels=self._part([row["labels"] for row in rows]),
@@ -92,14 +94,14 @@ class Batches:
         return whole if self.positions.shape == whole.shape else whole[:, self.positions[0]]
 
 
-def batches(recipe: Recipe, position: Position, device: Device, samples: Samples) -> Batches:
+def batches(recipe: Recipe, position: Position, device: Device, sets: Sets) -> Batches:
     """The micro-batches of the rank at ``position``."""
     micro = recipe.batch.micro
     mine = places(position.cp, position.cp_size, recipe.model.seq // position.cp_size)
     positions = mine.to(device.torch).expand(micro, -1).contiguous()
     return Batches(
         recipe=recipe,
-        samples=samples,
+        sets=sets,
         order=Order(micro=micro, dp=position.dp_size),
         replica=position.dp,
         positions=positions,

@@ -4,7 +4,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 
 from llmtrain.config.errors import LaunchError
@@ -54,12 +53,6 @@ class Device:
             # Transformer Engine's grouped product is for 16-bit numbers.
             "moe_grouped_gemm": self.transformer_engine and recipe.precision.weight_bytes == 2,
         }
-
-    def memory_bytes(self) -> int:
-        """Most bytes of tensors that were ever allocated; on a CPU the resident set now."""
-        if self.cuda:
-            return torch.cuda.max_memory_allocated(self.torch)
-        return int(psutil.Process().memory_info().rss)
 
 
 def choose(recipe: Recipe, rank: Rank) -> Device:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from megatron.core import parallel_state, tensor_parallel
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.batches import Batches, MicroBatch
 from llmtrain.trainer.groups import Position
+from llmtrain.trainer.guard import GuardedOptimizer
 from llmtrain.trainer.optimizer import one_or_all
 from llmtrain.trainer.schedule import learning_rate
 from llmtrain.trainer.weights import generator
@@ -26,13 +26,13 @@ class Outcome:
     loss: float
     """Mean nats per token of this replica, the sum of what its ranks have here."""
     grad_norm: float
-    """Norm of all gradients before clipping; not a number where they overflowed."""
+    """Norm of all gradients before clipping; NaN where the step was given up before."""
     learning_rate: float
     """What the step used."""
     tokens: int
     """Tokens of the step, of all replicas."""
-    skipped: bool
-    """The weights were left as they are: with fp16 some gradient overflowed."""
+    overflowed: bool
+    """A gradient of fp16 was too large: the weights were left alone, the loss scale is lowered."""
     loss_scale: float
     """What the loss was multiplied with before the backward pass; 1 but for fp16."""
 
@@ -49,13 +49,17 @@ class Stepper:
     """Steps of the whole run."""
     chunks: list[DistributedDataParallel]
     """This rank's part of the model, wrapped; several with virtual stages."""
-    optimizer: MegatronOptimizer
+    optimizer: GuardedOptimizer
     """Over all chunks."""
     batches: Batches
     """This rank's micro-batches."""
 
-    def step(self, done: int) -> Outcome:
-        """Train on the batch of the step after ``done`` steps."""
+    def step(self, done: int, admit: Callable[[float], bool]) -> Outcome:
+        """Train on the batch of the step after ``done`` steps.
+
+        ``admit`` is called with the mean loss of this replica (0 on a rank that does not compute
+        it) when the gradients are there; where it says no, the weights stay as they are.
+        """
         rate = learning_rate(done, self.steps, self.recipe.optim, self.recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -65,15 +69,21 @@ class Stepper:
         self.optimizer.zero_grad()
         loss_scale = float(self.optimizer.get_loss_scale())
         losses = self._forward_backward(done)
-        stepped, grad_norm, _ = self.optimizer.step()
+        loss = self._mean(losses)
+        grad_norm, overflowed = self._update() if admit(loss) else (math.nan, False)
         return Outcome(
-            loss=self._mean(losses),
-            grad_norm=float(grad_norm) if stepped else math.nan,
+            loss=loss,
+            grad_norm=grad_norm,
             learning_rate=rate,
             tokens=self.batches.tokens(done),
-            skipped=not stepped,
+            overflowed=overflowed,
             loss_scale=loss_scale,
         )
+
+    def _update(self) -> tuple[float, bool]:
+        """Change the weights; norm of the gradients, and whether one of fp16 has overflowed."""
+        _, grad_norm, _ = self.optimizer.step()
+        return (math.nan, True) if grad_norm is None else (float(grad_norm), False)
 
     def _seed(self, done: int) -> None:
         """Make dropout a function of seed, step and rank: a resume then has no state to restore.

@@ -14,7 +14,6 @@ from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.backends.model_arguments import initial_state, sizes
 from llmtrain.launchers.launch import Program
-from llmtrain.launchers.program_environment import program_environment
 from llmtrain.planner.limits import version_of
 from llmtrain.planner.plan import Plan
 
@@ -35,7 +34,6 @@ def program(plan: Plan) -> Program:
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
         files={FILE: as_text(engine_config(plan))},
-        environment=program_environment(recipe),
         missing=tuple(key for key, value in absent.items() if not value),
         warnings=tuple(warnings(recipe)),
     )

@@ -14,7 +14,6 @@ from llmtrain.launchers.backends.arguments import Value, command_line
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.launch import Program
-from llmtrain.launchers.program_environment import program_environment
 from llmtrain.planner.limits import version_of
 from llmtrain.planner.plan import Plan
 
@@ -31,7 +30,6 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
-        environment=program_environment(recipe),
         missing=() if path else ("backend.path",),
         warnings=tuple(warnings(recipe)),
     )

@@ -148,9 +148,11 @@ def _require_parts(plan: Plan) -> None:
     if site.slurm.restart == "array":
         says = "= array does not go with a heterogeneous job"
         problems.append(Problem(code="conflict", key="site.slurm.restart", says=says))
+    says = "does not go with a heterogeneous job"
     if plan.recipe.nodes.spare:
-        says = "does not go with a heterogeneous job"
         problems.append(Problem(code="conflict", key="nodes.spare", says=says))
+    if site.software == "sbcast":
+        problems.append(Problem(code="conflict", key="site.software", says=f"= sbcast {says}"))
     if problems:
         raise LaunchError(problems)
 

@@ -12,14 +12,14 @@ TRAINER = "llmtrain.trainer"
 
 def task_command(plan: Plan, program: Program) -> tuple[str, ...]:
     """What one task starts, as a person reads it; shell variables as ``$NAME``."""
-    return (*_launcher(plan, wrapper=False), *program.command)
+    return (*launcher(plan, wrapper=False), *program.command)
 
 
 def task_script(plan: Plan, program: Program) -> str:
     """Checks the environment, starts the ranks of one task, hands signals on to them."""
     site = plan.recipe.site
     shape = "srun" if site.launch == "srun" else "torchrun"
-    start = " ".join(_shown(word) for word in _launcher(plan, wrapper=True))
+    start = " ".join(_shown(word) for word in launcher(plan, wrapper=True))
     lines = [
         "#!/usr/bin/env bash",
         "# One task of the job, started by srun; in the container where there is one.",
@@ -43,7 +43,7 @@ def rank_script(plan: Plan, program: Program) -> str:
     return f'{parts}exec {prefix}"$LLMTRAIN_PYTHON" "$@"\n'
 
 
-def _launcher(plan: Plan, *, wrapper: bool) -> tuple[str, ...]:
+def launcher(plan: Plan, *, wrapper: bool) -> tuple[str, ...]:
     """The words before the program's."""
     site = plan.recipe.site
     if site.launch == "srun":

@@ -12,8 +12,14 @@ export CUDA_DEVICE_MAX_CONNECTIONS=1
 export NCCL_DEBUG=WARN
 # Keeps collectives off the storage ports.
 export NCCL_IB_HCA='=mlx5_0,mlx5_1,mlx5_2,mlx5_3,mlx5_6,mlx5_7,mlx5_8,mlx5_9'
+# half of a rank's 16 cores; torchrun sets 1 else
+export OMP_NUM_THREADS=8
+# the last collectives of every rank are kept, to tell which one hung
+export TORCH_FR_BUFFER_SIZE=2000
 # Puts dumps in the run directory and not node-local /tmp.
 export TORCH_FR_DUMP_TEMP_FILE=logs/nccl_trace_rank_
+# the watchdog writes them down before it ends the job
+export TORCH_NCCL_DUMP_ON_TIMEOUT=1
 # NCCL kernels get a high-priority stream; Megatron-Bridge sets it in every perf recipe.
 export TORCH_NCCL_HIGH_PRIORITY=1
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.trainer.conftest import Lab, Trial, Warm
+    from tests.trainer.conftest import Lab, Trial
 
 STEPS = 8
 
@@ -115,14 +115,14 @@ CASES = (
 class Runs:
     """Trials on one rank, each trained once."""
 
-    def __init__(self, lab: Lab, warm: Warm, shapes: dict[str, dict[str, Any]]) -> None:
-        self._lab, self._warm, self._shapes = lab, warm, shapes
+    def __init__(self, lab: Lab, shapes: dict[str, dict[str, Any]]) -> None:
+        self._lab, self._shapes = lab, shapes
         self._alone: dict[str, Trial] = {}
 
     def run(self, shape: str, **keys: Any) -> Trial:
         """A trial of ``shape``, trained."""
         groups = {"optim": ADAM, "model": self._shapes[shape]} | keys
-        return self._lab.trial(STEPS, **groups).train_warm(self._warm)
+        return self._lab.trial(STEPS, **groups).train()
 
     def alone(self, shape: str) -> Trial:
         """The one of ``shape`` on one rank."""
@@ -132,9 +132,9 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(module_lab: Lab, warm: Warm, shapes: dict[str, dict[str, Any]]) -> Runs:
+def runs(module_lab: Lab, shapes: dict[str, dict[str, Any]]) -> Runs:
     """Makes and remembers trials."""
-    return Runs(module_lab, warm, shapes)
+    return Runs(module_lab, shapes)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_fp16_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
 def test_an_overflow_skips_the_step_and_halves_the_scale(runs: Runs) -> None:
     """Skipped steps are events with the scale that overflowed; the weights are left alone."""
     trial = runs.run("llama", precision=FP16 | {"initial_loss_scale": 2.0**24})
-    skipped = [line for line in trial.lines("events") if line["event"] == "skipped"]
+    skipped = [line for line in trial.lines("events") if line["event"] == "overflow"]
     scales = [line["loss_scale"] for line in skipped]
 
     assert scales[:2] == [2.0**24, 2.0**24]

@@ -1,5 +1,5 @@
 able_nodes() {
-    timeout 60 sinfo --noheader --Node --responding --nodes="$SLURM_JOB_NODELIST" \
+    timeout 60 sinfo --noheader --Node --responding --nodes="$nodelist" \
         --states=alloc,mix,comp --format=%N | sort -u
 }
 

@@ -52,6 +52,7 @@ end() {
         *) event "$how" '"reason": null' ;;
         esac
     fi
+    ((!sent)) || drop_software
     event job_ended "\"outcome\": \"$how\", \"status\": $status"
     say "the ranks have ended with status $status: $how"
     case $how in
