@@ -41,8 +41,19 @@ def optimizer_for(
     if not device.transformer_engine:
         adam.install()
     optimizer = get_megatron_optimizer(_config(recipe), chunks)
+    if recipe.precision.kind == "fp16":
+        _begin_states(optimizer)
     _connect(chunks[0].config, chunks, optimizer, recipe)
     return optimizer
+
+
+def _begin_states(optimizer: MegatronOptimizer) -> None:
+    """Make the moments before the first update: with fp16 the first steps may all overflow, and a
+    checkpoint expects to find moments.
+    """
+    for each in getattr(optimizer, "chained_optimizers", [optimizer]):
+        if not getattr(each, "is_stub_optimizer", False):
+            each.init_state_fn(each.optimizer)
 
 
 def _config(recipe: Recipe) -> OptimizerConfig:

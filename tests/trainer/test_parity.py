@@ -119,10 +119,14 @@ class Runs:
         self._lab, self._shapes = lab, shapes
         self._alone: dict[str, Trial] = {}
 
-    def run(self, shape: str, **keys: Any) -> Trial:
-        """A trial of ``shape``, trained."""
+    def trial(self, shape: str, **keys: Any) -> Trial:
+        """A trial of ``shape``."""
         groups = {"optim": ADAM, "model": self._shapes[shape]} | keys
-        return self._lab.trial(STEPS, **groups).train()
+        return self._lab.trial(STEPS, **groups)
+
+    def run(self, shape: str, **keys: Any) -> Trial:
+        """The same, trained."""
+        return self.trial(shape, **keys).train()
 
     def alone(self, shape: str) -> Trial:
         """The one of ``shape`` on one rank."""
@@ -167,6 +171,20 @@ def test_fp16_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
     assert half.losses() == pytest.approx(alone.losses(), abs=2e-3)
     assert half.losses() != pytest.approx(alone.losses(), abs=TOLERANCE)
     assert half.norms() == pytest.approx(alone.norms(), rel=1e-2)
+
+
+@pytest.mark.parametrize("keys", [{}, {"gpus": 2, "optim": DISTRIBUTED}])
+def test_fp16_resumes_before_its_first_update(runs: Runs, keys: dict[str, Any]) -> None:
+    """Moments and loss scale are saved where every step so far has overflowed."""
+    high = FP16 | {"initial_loss_scale": 2.0**22}
+    whole, broken = (runs.trial("llama", precision=high, **keys) for _ in range(2))
+    broken.ask("stop")
+
+    for trial in (whole, broken, broken):
+        trial.train()
+
+    assert [kind for kind, _ in broken.events()][1:4] == ["overflow", "checkpoint", "stopped"]
+    assert broken.losses() == whole.losses()
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale(runs: Runs) -> None:
