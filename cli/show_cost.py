@@ -9,14 +9,20 @@ from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.outlook import Outlook
 from llmtrain.planner.plan import Plan
 
-TB = 1e12
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+
+
+def _size(count: float) -> str:
+    """Bytes in the largest decimal unit of which there is one."""
+    unit, name = next((each for each in UNITS if count >= each[0]), UNITS[-1])
+    return f"{count / unit:.3g} {name}"
 
 
 def show_cost(plan: Plan, console: Console) -> None:
     """Net and gross days with what stands between them, space, energy and money."""
     outlook = plan.outlook
     if outlook is None:
-        console.print(f"a checkpoint weighs {checkpoint_bytes(plan.recipe) / TB:.3g} TB")
+        console.print(f"a checkpoint weighs {_size(checkpoint_bytes(plan.recipe))}")
         return
     low, high = outlook.goodput.days_range
     line = f"{outlook.goodput.days:.3g} days ({low:.3g} to {high:.3g}) with failures"
@@ -40,15 +46,14 @@ def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
     )
     yield (
         "checkpoint",
-        f"{space.bytes / TB:.3g} TB in {good.checkpoint_seconds:.0f} s, "
+        f"{_size(space.bytes)} in {good.checkpoint_seconds:.0f} s, "
         f"every {good.interval_steps:,} steps (best: {good.best_interval_steps:,}, goodput "
         f"{good.best_fraction:.1%}; asynchronous {good.asynchronous_fraction:.1%})",
     )
-    quota = "" if space.quota_bytes is None else f" of {space.quota_bytes / TB:.3g} TB allowed"
+    quota = "" if space.quota_bytes is None else f" of {_size(space.quota_bytes)} allowed"
     yield (
         "space",
-        f"{space.kept_bytes / TB:.3g} TB{quota}, {(space.bytes_per_day or 0) / TB:.3g} TB "
-        "written a day",
+        f"{_size(space.kept_bytes)}{quota}, {_size(space.bytes_per_day or 0)} written a day",
     )
     yield (
         "spares",
