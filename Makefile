@@ -3,7 +3,7 @@
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
-BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/trainer_overhead.py)
+BENCHMARKS := $(wildcard $(patsubst %,benchmarks/%.py,startup trainer_overhead published published_memory any_recipe))
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -51,7 +51,7 @@ golden: install  ## Write tests/golden and the generated pages of docs/ anew
 	$(BIN)/python docs/keys.py
 	$(BIN)/python docs/backends.py
 
-bench: install  ## Measure start-up time and trainer overhead
+bench: install  ## Measure start-up, trainer and accuracy; plan 10 300 random recipes
 	$(foreach file,$(BENCHMARKS),$(BIN)/python -m $(subst /,.,$(basename $(file))) &&) true
 
 build: install  ## Build the sdist and the wheel into dist/
