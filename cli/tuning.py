@@ -1,6 +1,7 @@
 """From the arguments of ``tune`` to its answer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -154,10 +155,12 @@ def tuned(
     check_known(recipe, objective, limits)
     check_expressible(recipe)
     gpus = gpu_counts(recipe) if "gpus" in free and "gpus" not in kept else ()
-    found = search(recipe, top=top, keep=kept, objective=objective, limits=limits, gpus=gpus)
+    # A budget for a size that is free is not one for the recipe's own.
+    asked = replace(limits, gpu_hours=None) if "size" in free else limits
+    found = search(recipe, top=top, keep=kept, objective=objective, limits=asked, gpus=gpus)
     sizes = _sized(recipe, limits, found) if "size" in free else ()
     return Tuning(
-        recipe=recipe, objective=objective, limits=limits, keep=kept, found=found, sizes=sizes
+        recipe=recipe, objective=objective, limits=asked, keep=kept, found=found, sizes=sizes
     )
 
 

@@ -59,9 +59,10 @@ def _limited(limits: Limits, best: Offer) -> Problem:
     has = best.measure("money") if has is None else has
     unit = {"days": "days", "gpu_hours": "GPU-hours", "money": "of money"}[name]
     says = (
-        f"no layout keeps {limit:,.6g} {unit}: the best needs {has:,.6g} on {best.recipe.gpus} GPUs"
+        f"no layout keeps {limit:,.4g} {unit}: the best needs {has:,.4g} on {best.recipe.gpus} GPUs"
     )
-    return Problem(code="limit_broken", says=says, hint=_with(best.overrides))
+    hint = f"{_with(best.overrides)}; `--free gpus` tries other numbers of GPUs"
+    return Problem(code="limit_broken", says=says, hint=hint)
 
 
 def _with(overrides: tuple[str, ...]) -> str:
