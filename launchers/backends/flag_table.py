@@ -41,6 +41,8 @@ class FlagTable:
     """Name of the backend."""
     version: str
     """Release or commit."""
+    commit: str
+    """The whole commit whose parser was read."""
     flags: Mapping[str, Flag]
     """By name."""
 
@@ -62,7 +64,12 @@ def read_flags(program: str, version: str) -> FlagTable:
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     flags = (_flag(row) for row in rows)
-    return FlagTable(program=program, version=version, flags={flag.name: flag for flag in flags})
+    return FlagTable(
+        program=program,
+        version=version,
+        commit=lines[0].partition("commit ")[2][:40],
+        flags={flag.name: flag for flag in flags},
+    )
 
 
 def _flag(row: Mapping[str, str]) -> Flag:
