@@ -57,3 +57,16 @@ def test_arguments_and_json_that_disagree(tmp_path: Path) -> None:
     assert "did you mean `gradient_clipping`" in said
     assert "ZeRO stage 2 with a pipeline of 2 stages" in said
     assert "`train_batch_size` is 64, the arguments say 32" in said
+
+
+def test_flags_that_a_version_does_not_have(tmp_path: Path) -> None:
+    """The program would end at them: told with what takes their place, or what was meant."""
+    flags = "--checkpoint-activations --num-attention-head 8 --DDP-impl local --use-custom-fsdp"
+    file = tmp_path / "job.sh"
+    arguments = f"{PUBLIC['gpt3-175b']['arguments']} {flags}"
+    file.write_text(SCRIPT.format(arguments=arguments), encoding="utf-8")
+    left = {each.flag: each.why for each in import_file(file).left}
+
+    assert left["--use-custom-fsdp"].endswith("has no such flag: use `--use-megatron-fsdp`")
+    assert "leave it out: " in left["--DDP-impl"]
+    assert "--checkpoint-activations" not in left
