@@ -11,6 +11,7 @@ from llmtrain.launchers.backends import (
     training_arguments,
 )
 from llmtrain.launchers.backends.arguments import Value, command_line
+from llmtrain.launchers.backends.checkout_files import checkout_files
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.launch import Program
@@ -30,6 +31,7 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
+        files=checkout_files(path, table),
         missing=() if path else ("backend.path",),
         warnings=tuple(warnings(recipe)),
     )

@@ -167,7 +167,7 @@ def test_a_stricter_judge_decides() -> None:
 
 
 def test_a_change_below_a_group_that_another_takes_away() -> None:
-    """DeepSeek-V3's ramp is dropped for one problem and moved for another: neither is a traceback."""
+    """DeepSeek-V3's ramp is dropped for one problem, moved for another: never a traceback."""
     broken = changed(shipped("deepseek-v3"), {"parallel.tp": 12, "backend.name": "megatron-core"})
 
     for problem in with_repairs(broken, violations(broken)):
