@@ -35,16 +35,28 @@ SHAPES = {
         "site.slurm.host_suffix=i",
         "site.umask='0027'",
     ),
+    "ft-launcher-sbcast": (
+        "site.launch=ft_launcher",
+        "nodes.spare=1",
+        "site.software=sbcast",
+        "site.nvme=/nvme",
+        "site.runs='~/runs'",
+        "site.group=physics",
+    ),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_scripts_are_the_golden_ones(launch_of: Callable[..., Launch], shape: str) -> None:
-    """job.sbatch up to the files in it, task.sh and rank.sh.
+def test_the_scripts_are_the_golden_ones(
+    launch_of: Callable[..., Launch], remarks: Callable[..., str], shape: str
+) -> None:
+    """job.sbatch up to the files in it, task.sh and rank.sh; shellcheck has no remark.
 
     When a change is meant: ``REGENERATE=1 pytest tests/launchers/schedulers/test_slurm.py``.
     """
-    files = launch_of(*SMALL, *SHAPES[shape]).files
+    launch = launch_of(*SMALL, *SHAPES[shape])
+    files = launch.files
+    assert remarks(launch) == ""
     script = files["job.sbatch"].partition("unpack() {\n")[0]
     script = re.sub(r"^(sums='|)[0-9a-f]{64}  ", r"\1DIGEST  ", script, flags=re.MULTILINE)
     shown = "".join(
