@@ -32,6 +32,9 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
         found.append(Mount(host=host, inside=inside, source="llmtrain itself", read_only=True))
     wanted = {"site.checkpoints": site.checkpoints, "data.cache": recipe.data.cache}
     wanted |= {f"data.paths[{n}]": _parent(path) for n, path in enumerate(recipe.data.paths)}
+    if provenance.program and provenance.program.is_here:
+        path = provenance.program.path
+        wanted["backend.path"] = _parent(path) if path.endswith(".py") else path
     for key, path in wanted.items():
         if path and path.startswith("/") and not _seen(path, found):
             found.append(Mount(host=path, inside=path, source=f"`{key}`"))
