@@ -33,8 +33,8 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
     wanted = {"site.checkpoints": site.checkpoints, "data.cache": recipe.data.cache}
     wanted |= {f"data.paths[{n}]": _parent(path) for n, path in enumerate(recipe.data.paths)}
     if provenance.program and provenance.program.is_here:
-        path = provenance.program.path
-        wanted["backend.path"] = _parent(path) if path.endswith(".py") else path
+        place = provenance.program.path
+        wanted["backend.path"] = _parent(place) if place.endswith(".py") else place
     for key, path in wanted.items():
         if path and path.startswith("/") and not _seen(path, found):
             found.append(Mount(host=path, inside=path, source=f"`{key}`"))
