@@ -88,7 +88,7 @@ def test_the_same_recipe_gives_the_same_bytes(launch_of: Callable[..., Launch]) 
         (("site.slurm.memory='0'",), "#SBATCH --mem=0"),
         (("site.slurm.switches=2@12:00:00",), "#SBATCH --switches=2@12:00:00"),
         (
-            ("site.slurm.version=23.11.4", "site.slurm.segment=2"),
+            ("site.slurm.version=24.05.3", "site.slurm.segment=2"),
             "#SBATCH --segment=2",
         ),
         (("nodes.spare=1",), "#SBATCH --no-kill"),
@@ -115,7 +115,7 @@ def test_options_follow_the_site(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (("site.slurm.segment=2",), "`site.slurm.segment` needs Slurm 23.11"),
+        (("site.slurm.segment=2",), "`site.slurm.segment` needs Slurm 24.05"),
         (("site.slurm.segment=2", "site.slurm.version=22.05.8"), "this one is 22.05.8"),
         (("site.account='a b'",), "--account='a b' cannot stand"),
         (("site.time_limit=soon",), "`site.time_limit` = 'soon' is no time"),
