@@ -10,6 +10,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.shell import assign, comment
+from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
 PORT = 29400
@@ -64,7 +65,8 @@ def _start(plan: Plan, provenance: Provenance, start: str) -> Iterator[str]:
         yield ': "${MASTER_ADDR:?the first node, as the others reach it}"'
         yield f': "${{MASTER_PORT:={PORT}}}"'
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
-    yield f'exec "$LLMTRAIN_PYTHON" {start}'
+    traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
+    yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
 
 
 def quoted(command: tuple[str, ...], program: Program) -> str:
