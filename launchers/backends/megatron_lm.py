@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.watch import Guard
 from llmtrain.launchers.backends import (
     data_arguments,
     layout_arguments,
@@ -66,6 +67,7 @@ def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
         **data_arguments.checkpoints(recipe),
         **data_arguments.logs(recipe, table),
         **training_arguments.program_run(recipe),
+        **training_arguments.trace(recipe),
     }
 
 
@@ -75,3 +77,5 @@ def warnings(recipe: Recipe) -> Iterator[str]:
         yield "experts are balanced by an auxiliary loss of 0.01: recipes do not say how"
     if recipe.batch.ramp is not None and recipe.schedule.warmup:
         yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"
+    if recipe.guard != Guard() or recipe.log.wandb or recipe.log.mlflow:
+        yield "`guard` and `log` are the reference trainer's: Megatron-LM ends on NaN by itself"

@@ -10,6 +10,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.shell import assign, comment
+from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
 PORT = 29400
@@ -66,7 +67,8 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
     if "checkout.json" in program.files and plan.recipe.site.probe != "off":
         yield f'"$LLMTRAIN_PYTHON" checkout.py {plan.recipe.site.probe}'
-    yield f'exec "$LLMTRAIN_PYTHON" {start}'
+    traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
+    yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
 
 
 def quoted(command: tuple[str, ...], program: Program) -> str:

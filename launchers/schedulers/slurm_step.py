@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from llmtrain.launchers.launch import Program
 from llmtrain.launchers.shell import array, assign, command, package_text
+from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
 TRAINER = "llmtrain.trainer"
@@ -45,6 +46,7 @@ def rank_script(plan: Plan, program: Program) -> str:
         parts += array("gpu_numa", map(str, plan.recipe.cluster.gpu_numa)) + "\n"
         parts += package_text("rank-bind.sh")
     prefix = '"${bind[@]}" ' if bind else ""
+    prefix += "".join(f"{word} " for word in nsys(plan.recipe, "nsys-rank-%q{RANK}"))
     return f'{parts}exec {prefix}"$LLMTRAIN_PYTHON" "$@"\n'
 
 
