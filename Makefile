@@ -4,7 +4,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
 BENCHMARKS := startup data_prepare trainer_overhead published published_memory seeds search sweeps \
-	any_recipe status why winners
+	any_recipe status why
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14

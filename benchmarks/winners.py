@@ -37,7 +37,7 @@ def winners(point: Point, published: Expressed) -> Winner:
     every = sorted(
         _seconds(recipe, published.stack)
         for recipe in _layouts(published.recipe)
-        if peak_of(recipe, published.stack).fits
+        if peak_of(replace(published, recipe=recipe)).fits
     )
     parallel = published.recipe.parallel
     return Winner(

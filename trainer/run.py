@@ -7,7 +7,7 @@ from typing import TextIO
 import torch.distributed as dist
 from megatron.core import tensor_parallel
 
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
 from llmtrain.trainer.batches import batches
@@ -62,7 +62,7 @@ class Run:
             weights.fill(chunk, recipe, position)
         wrapped = [wrap(chunk, recipe) for chunk in chunks]
         optimizer = GuardedOptimizer(optimizer_for(wrapped, recipe, self.device))
-        sets = tokens.sets(recipe, steps * recipe.batch.global_)
+        sets = tokens.sets(recipe, step_samples(recipe, steps).start)
         stepper = Stepper(
             recipe=recipe,
             position=position,

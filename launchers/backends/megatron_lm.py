@@ -73,8 +73,6 @@ def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
 
 def warnings(recipe: Recipe) -> Iterator[str]:
     """What the recipe leaves open or the program counts otherwise."""
-    if recipe.model.experts is not None:
-        yield "experts are balanced by an auxiliary loss of 0.01: recipes do not say how"
     if recipe.batch.ramp is not None and recipe.schedule.warmup:
         yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"
     if recipe.guard != Guard() or recipe.log.wandb or recipe.log.mlflow:

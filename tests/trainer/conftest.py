@@ -37,6 +37,22 @@ LLAMA: dict[str, Any] = GPT | {
 }
 """Gated feed-forward, grouped heads. With tp 2 the second half of the vocabulary is all padding."""
 
+EXPERTS: dict[str, Any] = LLAMA | {
+    "experts": 4,
+    "topk": 2,
+    "moe_ffn": 24,
+    "shared_experts": 1,
+    "dense_layers": 1,
+}
+"""A dense layer, then routed and shared experts, balanced by their loss."""
+
+DEEPSEEK: dict[str, Any] = EXPERTS | {
+    "kv_heads": None,
+    "mla": {"q_rank": 16, "kv_rank": 12, "nope_dim": 8, "rope_dim": 4, "v_dim": 6},
+    "mtp": 1,
+}
+"""Latent attention and multi-token prediction too."""
+
 MACHINE: dict[str, Any] = {
     "name": "local-cpu",
     "device": "cpu",
@@ -148,6 +164,10 @@ class Trial:
         """Loss by step; where a step came again, the last."""
         return {row["step"]: row["loss"] for row in self.lines("metrics")}
 
+    def norms(self) -> dict[int, float]:
+        """Norm of the gradients by step."""
+        return {row["step"]: row["grad_norm"] for row in self.lines("metrics")}
+
     def events(self) -> list[tuple[str, int]]:
         """What happened, and after how many steps."""
         return [(line["event"], line["step"]) for line in self.lines("events")]
@@ -205,5 +225,5 @@ def module_lab(tmp_path_factory: pytest.TempPathFactory, ranks: Ranks) -> Lab:
 
 @pytest.fixture(scope="session")
 def shapes() -> dict[str, dict[str, Any]]:
-    """The two shapes by name."""
-    return {"gpt": GPT, "llama": LLAMA}
+    """The shapes by name."""
+    return {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}
