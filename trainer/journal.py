@@ -43,8 +43,8 @@ class Journal:
             stage_memory_bytes=self._by_stage(agreed.memory_bytes),
             compute_seconds=Compute.of(agreed.compute_seconds),
         )
-        if outcome.skipped:
-            self.note("skipped", done, loss_scale=outcome.loss_scale)
+        if outcome.overflowed:
+            self.note("overflow", done, loss_scale=outcome.loss_scale)
         self._metrics.write(row)
         self._line.show(row)
 
