@@ -10,6 +10,8 @@ import typer
 import llmtrain
 from llmtrain.cli import (
     cancel,
+    data,
+    diff,
     env,
     import_recipe,
     logs,
@@ -22,6 +24,7 @@ from llmtrain.cli import (
     status,
     tune,
     verify,
+    why,
 )
 from llmtrain.config.errors import Interrupted, LlmtrainError, Problem, UsageError
 
@@ -58,8 +61,11 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(site.app, name="site")
 app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
+app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("why")(why.why)
+app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)
 app.command("verify")(verify.verify)

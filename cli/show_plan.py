@@ -9,8 +9,10 @@ from rich.text import Text
 from llmtrain.cli.show_cost import show_cost
 from llmtrain.cli.show_speed import show_speed
 from llmtrain.cli.show_stages import show_stages
+from llmtrain.config.errors import Problem
 from llmtrain.config.layout import Axis
 from llmtrain.planner.plan import Plan
+from llmtrain.planner.sets import SetUse, name_of
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -24,6 +26,15 @@ def show_plan(plan: Plan, console: Console) -> None:
     show_stages(plan, console)
     show_speed(plan, console)
     show_cost(plan, console)
+    for warning in plan.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), _warning(warning)))
+
+
+def _warning(warning: Problem) -> str:
+    """The sentence, then what is known to be better."""
+    offers = " or ".join(str(repair) for repair in warning.repairs)
+    more = [f"try {offers}" if offers else "", warning.hint]
+    return "; ".join(part for part in (warning.message, *more) if part)
 
 
 def _facts(plan: Plan) -> Table:
@@ -50,6 +61,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{recipe.batch.micro} × dp {dp}{_ramp(plan)}",
     )
     yield "run", _length(plan)
+    if plan.sets:
+        yield "data", "\n".join(map(_set, plan.sets))
     yield "parameters", _parameters(plan)
     yield "numbers", f"{recipe.precision.kind} · ZeRO {recipe.optim.zero} · {_recompute(plan)}"
     yield "program", f"{recipe.backend.name}, scheduler {recipe.site.scheduler}"
@@ -88,6 +101,15 @@ def _length(plan: Plan) -> str:
     tokens = plan.recipe.tokens
     steps = "length not given" if plan.steps is None else f"{plan.steps:,} steps"
     return steps if tokens is None or plan.recipe.run.steps else f"{steps} for {tokens:,} tokens"
+
+
+def _set(each: SetUse) -> str:
+    share = "" if each.share in (None, 1.0) else f" {each.share:.1%} of the samples,"
+    use = " (validation)" if each.use == "validation" else ""
+    if each.tokens is None:
+        return f"{name_of(each)}{use}:{share} not on this machine, so its size is not known"
+    epochs = "length not given" if each.epochs is None else f"{each.epochs:.2f} epochs"
+    return f"{name_of(each)}{use}:{share} {epochs} of {each.tokens:,} tokens"
 
 
 def _parameters(plan: Plan) -> str:

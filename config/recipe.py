@@ -6,12 +6,13 @@ from re import sub
 
 from llmtrain.config.batch import Batch
 from llmtrain.config.checks import at_least, require, variable_names
+from llmtrain.config.data import Data
 from llmtrain.config.model import Model
 from llmtrain.config.numerics import Kernels, Precision, Recompute
 from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Backend, Cluster, Nodes, Price
 from llmtrain.config.site import Site
-from llmtrain.config.training import Checkpoint, Data, Optim, Run, Schedule
+from llmtrain.config.training import Checkpoint, Optim, Run, Schedule
 from llmtrain.config.watch import Guard, Log, Profile
 
 

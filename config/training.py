@@ -1,4 +1,4 @@
-"""The experiment around the model: optimizer, learning-rate schedule, data, checkpoints, run."""
+"""The experiment around the model: optimizer, learning-rate schedule, checkpoints, run."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -96,42 +96,6 @@ class Schedule:
             at_least("decay", self.decay, 1),
             at_least("anneal", self.anneal, 1),
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
-    """Where the tokens come from."""
-
-    kind: Literal["stdlib", "indexed", "mock"] = "mock"
-    """stdlib: the sources of the Python standard library as bytes; indexed: Megatron's
-    .bin/.idx files; mock: made-up tokens."""
-    paths: tuple[str, ...] = ()
-    """Prefixes of .bin/.idx pairs (kind indexed)."""
-    weights: tuple[float, ...] | None = None
-    """How often each path is drawn from; null: by size."""
-    tokenizer: str | None = None
-    """Path or name of the tokenizer; null: tokens are bytes."""
-    split: tuple[float, float, float] = (0.98, 0.02, 0.0)
-    """Shares of training, validation and test."""
-    cache: str | None = None
-    """Where prepared files and indices are kept; null: the user's cache folder."""
-
-    def __post_init__(self) -> None:
-        require(
-            *(at_least("split", share, 0) for share in self.split),
-            *(positive("weights", weight) for weight in self.weights or ()),
-            positive("split", sum(self.split)),
-            *self._path_problems(),
-        )
-
-    def _path_problems(self) -> list[Problem]:
-        if self.kind == "indexed" and not self.paths:
-            says = "is needed with `data.kind=indexed`"
-            return [Problem(code="missing", key="paths", says=says)]
-        if self.weights is not None and len(self.weights) != len(self.paths):
-            says = f"has {len(self.weights)} numbers for {len(self.paths)} paths"
-            return [Problem(code="wrong_length", key="weights", says=says)]
-        return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

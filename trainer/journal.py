@@ -10,6 +10,7 @@ from llmtrain.trainer.pending import Saved
 from llmtrain.trainer.progress import Line
 from llmtrain.trainer.records import Compute, Metrics, Row, event
 from llmtrain.trainer.step import Outcome
+from llmtrain.trainer.validation import ValidationRow
 
 
 class Journal:
@@ -20,7 +21,6 @@ class Journal:
     ) -> None:
         """Begin or go on; ``stages`` holds each rank's stage, ``steps`` are those of the run."""
         self._folder, self._stages, self._steps = folder, stages, steps
-        self._tokens = recipe.batch.global_ * recipe.model.seq
         self._line = Line(terminal, recipe.run_name, steps)
         self._metrics = Metrics(folder, recipe, self._line.say)
 
@@ -38,13 +38,20 @@ class Journal:
             grad_norm=outcome.grad_norm,
             learning_rate=outcome.learning_rate,
             step_seconds=seconds,
-            tokens_per_second=self._tokens / seconds,
+            tokens_per_second=outcome.tokens / seconds,
             memory_bytes=max(agreed.memory_bytes),
             stage_memory_bytes=self._by_stage(agreed.memory_bytes),
             compute_seconds=Compute.of(agreed.compute_seconds),
         )
+        if outcome.skipped:
+            self.note("skipped", done, loss_scale=outcome.loss_scale)
         self._metrics.write(row)
         self._line.show(row)
+
+    def validated(self, row: ValidationRow) -> None:
+        """Write and show a validation."""
+        self._metrics.write(row)
+        self._line.say(f"step {row.step}  validation loss {row.validation_loss:.4f}")
 
     def _by_stage(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         most = [0] * (max(self._stages) + 1)

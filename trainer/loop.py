@@ -13,6 +13,7 @@ from llmtrain.trainer.journal import Journal
 from llmtrain.trainer.memory import Memory
 from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.step import Stepper
+from llmtrain.trainer.validation import Validation
 from llmtrain.trainer.waits import Clock
 
 
@@ -40,6 +41,9 @@ class Loop:
     """The steps that are traced."""
     journal: Journal | None
     """On the leading rank."""
+    validation: Validation
+    """The loss on tokens that are not trained on."""
+
     saved: int = field(default=0, init=False)
     """Steps behind the newest checkpoint that was begun; 0 for none."""
     stop: bool = field(default=False, init=False)
@@ -79,6 +83,7 @@ class Loop:
         self._traced(done + 1)
         if verdict:
             self._pass_over(done, verdict)
+        self.validate(done + 1)
         self._checkpoint(done + 1, agreed)
         return done + 1
 
@@ -97,6 +102,12 @@ class Loop:
         if self.journal:
             self.journal.step(done + 1, outcome, agreed, time.perf_counter() - started)
         return agreed, verdict or self.watch.gradient(done + 1, self.stepper.optimizer.norm)
+
+    def validate(self, done: int) -> None:
+        """Validate and write it down, if it is due after ``done`` steps."""
+        row = self.validation.after(done)
+        if row and self.journal:
+            self.journal.validated(row)
 
     def _agree(self, loss: float, compute_seconds: float) -> Agreed:
         said = Said(

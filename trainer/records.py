@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from llmtrain.trainer.validation import ValidationRow
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.boards import Boards
@@ -110,7 +113,7 @@ class Metrics:
         self._say = say
         self._boards = Boards(folder, recipe, say)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: "Row | ValidationRow") -> None:
         """Add one row; what is not a finite number becomes null, as JSON has no other word."""
         values = asdict(row)
         finite = {key: None if _wild(value) else value for key, value in values.items()}

@@ -7,7 +7,7 @@ from typing import TextIO
 import torch.distributed as dist
 from megatron.core import tensor_parallel
 
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
 from llmtrain.trainer.batches import batches
@@ -23,6 +23,7 @@ from llmtrain.trainer.optimizer import optimizer_for, wrap
 from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.step import Stepper
+from llmtrain.trainer.validation import Validation
 from llmtrain.trainer.waits import clock
 
 
@@ -61,14 +62,14 @@ class Run:
             weights.fill(chunk, recipe, position)
         wrapped = [wrap(chunk, recipe) for chunk in chunks]
         optimizer = GuardedOptimizer(optimizer_for(wrapped, recipe, self.device))
-        samples = tokens.samples(recipe, steps * recipe.batch.global_)
+        sets = tokens.sets(recipe, step_samples(recipe, steps).start)
         stepper = Stepper(
             recipe=recipe,
             position=position,
             steps=steps,
             chunks=wrapped,
             optimizer=optimizer,
-            batches=batches(recipe, position, self.device, samples),
+            batches=batches(recipe, position, self.device, sets),
         )
         checkpoints = Checkpoints(
             folder=self.folder / "checkpoints",
@@ -93,6 +94,7 @@ class Run:
             memory=memory(self.device),
             window=Window(self.recipe.profile, self.folder, self.rank),
             journal=self._journal(stepper),
+            validation=Validation(stepper=stepper),
         )
 
     def _journal(self, stepper: Stepper) -> Journal | None:

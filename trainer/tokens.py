@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,18 +23,40 @@ class Samples(Protocol):
         ...
 
 
-def samples(recipe: Recipe, count: int) -> Samples:
-    """The ``count`` samples of the run, in order; every rank must call this at the same time."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sets:
+    """All samples of a run."""
+
+    training: Samples
+    """In the order in which they are trained on."""
+    validation: Samples | None
+    """The same for every validation; None: the recipe asks for none."""
+
+
+def sets(recipe: Recipe, count: int) -> Sets:
+    """``count`` samples to train on and those to validate on; all ranks must call this together.
+
+    Their order is a function of the recipe: of the tokens, the seed, the split and ``count``.
+    """
+    held = held_out(recipe)
     if recipe.data.kind == "mock":
-        return MadeUp(vocab=recipe.model.vocab, seq=recipe.model.seq, seed=recipe.run.seed)
+        made_up = MadeUp(vocab=recipe.model.vocab, seq=recipe.model.seq, seed=recipe.run.seed)
+        return Sets(training=made_up, validation=Behind(made_up, count) if held else None)
     cache = corpus.folder(recipe.data.cache)
     if recipe.data.kind == "stdlib":
-        return _indexed(recipe, [str(corpus.prepare(cache))], count, cache)
-    require_files(recipe.data.paths)
-    return _indexed(recipe, recipe.data.paths, count, cache)
+        return _indexed(recipe, [str(corpus.prepare(cache))], (count, held), cache)
+    require_files(recipe.data.paths, "data.paths")
+    require_files(recipe.data.validation.paths, "data.validation.paths")
+    return _indexed(recipe, recipe.data.paths, (count, held), cache)
 
 
-def require_files(paths: Sequence[str]) -> None:
+def held_out(recipe: Recipe) -> int:
+    """Samples of one validation; 0 where none is asked for."""
+    asked = recipe.data.validation
+    return asked.batches * recipe.batch.global_ if asked.interval else 0
+
+
+def require_files(paths: Sequence[str], key: str) -> None:
     """Raise for every prefix that has no .bin or no .idx.
 
     Raises:
@@ -42,7 +65,7 @@ def require_files(paths: Sequence[str]) -> None:
     wanted = (f"{path}{suffix}" for path in paths for suffix in (".bin", ".idx"))
     missing = [name for name in wanted if not Path(name).is_file()]
     if missing:
-        raise RecipeError(f"`data.paths` needs files that are not there: {', '.join(missing)}")
+        raise RecipeError(f"`{key}` needs files that are not there: {', '.join(missing)}")
 
 
 class MadeUp:
@@ -60,6 +83,18 @@ class MadeUp:
         return {"tokens": text[:-1], "labels": text[1:]}
 
 
+class Behind:
+    """Samples that begin behind those of another use."""
+
+    def __init__(self, inner: Samples, first: int) -> None:
+        """Sample 0 is ``first`` of ``inner``."""
+        self.inner, self.first = inner, first
+
+    def __getitem__(self, number: int, /) -> dict[str, torch.Tensor]:
+        """Sample ``number``."""
+        return self.inner[self.first + number]
+
+
 class Tokenizer:
     """What megatron-core's datasets ask of a tokenizer whose work is already done."""
 
@@ -73,12 +108,28 @@ class Tokenizer:
         self.unique_identifiers = {"tokenizer": recipe.data.tokenizer or "bytes"}
 
 
-def _indexed(recipe: Recipe, paths: Sequence[str], count: int, cache: Path) -> Samples:
-    config = GPTDatasetConfig(
+def _indexed(recipe: Recipe, paths: Sequence[str], counts: tuple[int, int], cache: Path) -> Sets:
+    builder = BlendedMegatronDatasetBuilder(
+        GPTDataset, [*counts, 0], lambda: True, _config(recipe, paths, cache)
+    )
+    training, validation, _ = builder.build()
+    vocab, (count, held) = recipe.model.vocab, counts
+    return Sets(
+        training=Checked(_long_enough(training, count, "training"), vocab),
+        validation=Checked(_long_enough(validation, held, "validation"), vocab) if held else None,
+    )
+
+
+def _config(recipe: Recipe, paths: Sequence[str], cache: Path) -> GPTDatasetConfig:
+    data, own = recipe.data, recipe.data.validation
+    training = blend(paths, data.weights)
+    per_split = [training, blend(own.paths, own.weights) if own.interval else None, None]
+    return GPTDatasetConfig(
         random_seed=recipe.run.seed,
         sequence_length=recipe.model.seq,
-        blend=blend(paths, recipe.data.weights),
-        split=",".join(str(share) for share in recipe.data.split),
+        blend=None if own.paths else training,
+        blend_per_split=per_split if own.paths else None,
+        split=None if own.paths else ",".join(str(share) for share in data.split),
         path_to_cache=str(cache / "indices"),
         tokenizer=Tokenizer(recipe),
         reset_position_ids=False,
@@ -86,11 +137,12 @@ def _indexed(recipe: Recipe, paths: Sequence[str], count: int, cache: Path) -> S
         eod_mask_loss=False,
         create_attention_mask=False,
     )
-    builder = BlendedMegatronDatasetBuilder(GPTDataset, [count, 0, 0], lambda: True, config)
-    training: Any = builder.build()[0]
-    if training is None or len(training) < count:
-        raise RecipeError("`data.paths` hold too few tokens for one training sample")
-    return Checked(training, recipe.model.vocab)
+
+
+def _long_enough(found: Any, count: int, what: str) -> Any:
+    if found is None or len(found) < count:
+        raise RecipeError(f"`data.paths` hold too few tokens for one {what} sample")
+    return found
 
 
 def blend(

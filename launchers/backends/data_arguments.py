@@ -1,5 +1,6 @@
 """Data, tokenizer, checkpoints and logs as arguments. The working directory is the run's folder."""
 
+from llmtrain.config.data import Data
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends.arguments import Arguments, Scalar
 from llmtrain.launchers.backends.flag_table import FlagTable
@@ -14,18 +15,30 @@ def corpus(recipe: Recipe) -> Arguments:
     data = recipe.data
     return {
         "--mock-data": data.kind == "mock",
-        "--data-path": _blend(recipe) if data.kind == "indexed" else None,
+        **(_sets(data) if data.kind == "indexed" else {}),
         "--data-cache-path": data.cache,
-        "--split": ",".join(f"{share:g}" for share in data.split),
+        "--split": None
+        if data.validation.paths
+        else ",".join(f"{share:g}" for share in data.split),
     }
 
 
-def _blend(recipe: Recipe) -> tuple[Scalar, ...]:
+def _sets(data: Data) -> Arguments:
+    """One blend that is split, or one for training and one for validation."""
+    training, held = _blend(data.paths, data.weights), data.validation
+    if not held.paths:
+        return {"--data-path": training}
+    return {
+        "--train-data-path": training,
+        "--valid-data-path": _blend(held.paths, held.weights),
+    }
+
+
+def _blend(paths: tuple[str, ...], weights: tuple[float, ...] | None) -> tuple[Scalar, ...]:
     """Weights and prefixes in turn, or prefixes alone where the recipe gives no weights."""
-    data = recipe.data
-    if data.weights is None:
-        return data.paths
-    return tuple(item for pair in zip(data.weights, data.paths, strict=True) for item in pair)
+    if weights is None:
+        return paths
+    return tuple(item for pair in zip(weights, paths, strict=True) for item in pair)
 
 
 def tokenizer(recipe: Recipe, table: FlagTable) -> Arguments:
@@ -46,11 +59,15 @@ def tokenizer(recipe: Recipe, table: FlagTable) -> Arguments:
 
 
 def evaluation(recipe: Recipe) -> Arguments:
-    """None: recipes have no key for it, and a step's time should be a step's.
+    """Validation, where the recipe asks for it: a step's time should else be a step's.
 
-    The interval is given because ``training.py`` divides by it all the same.
+    The interval is given in any case because ``training.py`` divides by it.
     """
-    return {"--eval-iters": 0, "--eval-interval": save_interval(recipe)}
+    held = recipe.data.validation
+    return {
+        "--eval-iters": held.batches if held.interval else 0,
+        "--eval-interval": held.interval or save_interval(recipe),
+    }
 
 
 def checkpoints(recipe: Recipe) -> Arguments:

@@ -6,6 +6,7 @@ import pytest
 
 from llmtrain.config.batch import Batch, Ramp
 from llmtrain.config.build import build, key_of
+from llmtrain.config.data import Data
 from llmtrain.config.errors import RecipeError
 from llmtrain.config.model import Mla, Model
 from llmtrain.config.numerics import Fp8, Kernels, Precision, Recompute
@@ -13,7 +14,7 @@ from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Cluster, Gpu, Network, Nodes, Price
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.site import Site
-from llmtrain.config.training import Checkpoint, Data, Optim, Run, Schedule
+from llmtrain.config.training import Checkpoint, Optim, Run, Schedule
 
 MODEL = {"layers": 2, "hidden": 8, "heads": 4, "vocab": 10, "seq": 4}
 CLUSTER = {"name": "a", "gpu": {"name": "b", "arch": "c"}, "gpus_per_node": 8}
@@ -74,6 +75,18 @@ MOE = {**MODEL, "experts": 4, "topk": 2}
         (Data, {"kind": "indexed"}, ["paths"]),
         (Data, {"kind": "indexed", "paths": ["a"], "weights": [1, 2]}, ["weights"]),
         (Data, {"kind": "indexed", "paths": ["a"], "weights": [0]}, ["weights"]),
+        (
+            Data,
+            {"validation": {"interval": 0, "batches": 0}},
+            ["validation.interval", "validation.batches"],
+        ),
+        (Data, {"validation": {"weights": [1]}}, ["validation.weights"]),
+        (Data, {"validation": {"paths": ["a"]}}, ["validation.paths"]),
+        (
+            Data,
+            {"kind": "stdlib", "split": [1, 0, 0], "validation": {"interval": 5}},
+            ["validation.interval"],
+        ),
         (Checkpoint, {"interval": 0, "keep": 0}, ["interval", "keep"]),
         (Run, {"steps": 0, "seed": -1, "name": "a/b"}, ["steps", "seed", "name"]),
         (Run, {"name": ""}, ["name"]),

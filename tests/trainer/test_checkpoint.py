@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.trainer.conftest import Lab, Trial, Warm
+    from tests.trainer.conftest import Lab, Trial
 
 ENOUGH = 100_000
 """More steps than a test waits for."""
@@ -51,16 +51,16 @@ def forget(checkpoint: Path) -> str:
 HARMS = (truncate, flip, lose, forget)
 
 
-def test_a_damaged_checkpoint_is_set_aside(lab: Lab, warm: Warm) -> None:
+def test_a_damaged_checkpoint_is_set_aside(lab: Lab) -> None:
     """The one before it is taken, with a warning that names what is wrong, and never pruned."""
-    trial = lab.trial(3, checkpoint={"interval": 1, "keep": 2}).train_warm(warm)
+    trial = lab.trial(3, checkpoint={"interval": 1, "keep": 2}).train()
     losses, newest = trial.losses(), trial.folder / "checkpoints" / "step-00000003"
     listed = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=newest, check=False)
     assert listed.returncode == 0
 
     for harm in HARMS:
         wrong = harm(newest)
-        trial.train_warm(warm)
+        trial.train()
 
         events = trial.lines("events")[-4:]
         assert trial.events()[-3:] == [("resumed", 2), ("checkpoint", 3), ("finished", 3)]
@@ -71,17 +71,17 @@ def test_a_damaged_checkpoint_is_set_aside(lab: Lab, warm: Warm) -> None:
         assert (newest.parent / "step-00000002").is_dir()
 
 
-def test_without_a_whole_checkpoint_nothing_is_trained(lab: Lab, warm: Warm) -> None:
+def test_without_a_whole_checkpoint_nothing_is_trained(lab: Lab) -> None:
     """A run whose only checkpoint is damaged does not begin again by itself."""
-    trial = lab.trial(2).train_warm(warm)
+    trial = lab.trial(2).train()
     lose(trial.folder / "checkpoints" / "step-00000002")
 
-    assert warm.run(trial.folder, 1) == [6]
+    assert trial.statuses(1) == [6]
     assert "is what was written" in trial.lines("events")[-1]["error"]
     assert len(trial.lines("metrics")) == 2
 
 
-def test_kill_during_a_save(lab: Lab, warm: Warm, shapes: dict[str, dict[str, Any]]) -> None:
+def test_kill_during_a_save(lab: Lab, shapes: dict[str, dict[str, Any]]) -> None:
     """SIGKILL while a checkpoint is written leaves the one before, and the run goes on exactly."""
     model = shapes["gpt"] | {"hidden": 512}
     large: dict[str, Any] = {"model": model, "checkpoint": {"interval": 1, "keep": 1}}
@@ -93,7 +93,7 @@ def test_kill_during_a_save(lab: Lab, warm: Warm, shapes: dict[str, dict[str, An
     last, before = int(kept.removeprefix("step-")), trial.losses()
     assert partial == f"step-{last + 1:08d}.partial"
     trial.change(steps=last + 1, **large)
-    trial.train_warm(warm)
+    trial.train()
     assert trial.events()[-3:] == [("resumed", last), *ended(last + 1)]
     assert trial.checkpoints() == [f"step-{last + 1:08d}"]
     assert trial.losses()[last + 1] == before[last + 1]

@@ -23,15 +23,15 @@ def test_a_step_takes_the_same_samples_on_any_number_of_replicas(dp: int) -> Non
     """Over all replicas and micro-batches each sample of the step comes once, whatever dp."""
     from llmtrain.trainer.batches import Order
 
-    order = Order(micro=2, global_=16, dp=dp)
+    order, step = Order(micro=2, dp=dp), range(48, 64)
     taken = [
         number
-        for microbatch in range(16 // (2 * dp))
+        for microbatch in range(order.microbatches(step))
         for replica in range(dp)
-        for number in order.numbers(3, microbatch, replica)
+        for number in order.numbers(step, microbatch, replica)
     ]
 
-    assert taken == list(range(48, 64))
+    assert taken == list(step)
 
 
 def test_made_up_samples_follow_from_seed_and_number() -> None:
@@ -77,3 +77,42 @@ def test_real_text_is_learned_from_either_kind(lab: Lab) -> None:
     data = {"kind": "indexed", "paths": [prefix], "cache": cache}
 
     assert lab.trial(2, data=data).train().losses() == first.losses()
+
+
+def test_the_order_of_a_blend_follows_from_the_recipe_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the layout, cold index or warm, sample n is the same; a seed's order is its own."""
+    import numpy as np
+    import torch
+    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+
+    from llmtrain.trainer.tokens import sets
+    from tests.trainer.conftest import tiny
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: False)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    # In set s the documents hold nothing but the token 100 x s + document, so samples tell them.
+    for number in range(2):
+        builder = IndexedDatasetBuilder(str(tmp_path / f"{number}.bin"), dtype=np.uint8)
+        for document in range(50):
+            builder.add_item(torch.full((65,), 100 * number + document))
+            builder.end_document()
+        builder.finalize(str(tmp_path / f"{number}.idx"))
+
+    def order(cache: str, gpus: int = 1, seed: int = 1) -> list[list[int]]:
+        paths = [str(tmp_path / str(number)) for number in range(2)]
+        data = {
+            "kind": "indexed",
+            "paths": paths,
+            "weights": [3, 1],
+            "cache": str(tmp_path / cache),
+        }
+        recipe = tiny(20, gpus=gpus, data=data, run={"steps": 20, "seed": seed})
+        return [sets(recipe, 80).training[n]["tokens"].tolist() for n in range(80)]
+
+    first = order("a")
+
+    assert order("a") == order("b", gpus=4) == first
+    assert order("a", seed=2) != first
+    assert sum(tokens[0] >= 100 for tokens in first) == 20

@@ -13,7 +13,7 @@ from llmtrain.config.watch import Guard
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.trainer.conftest import Lab, Trial, Warm
+    from tests.trainer.conftest import Lab, Trial
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(Transformer Engine|Apex|full scope).*:UserWarning"
@@ -64,14 +64,14 @@ def judged(trial: Trial) -> list[tuple[str, str, int, int | None]]:
     return [(line["action"], line["cause"], line["step"], line["to"]) for line in lines]
 
 
-def test_a_spike(lab: Lab, warm: Warm, corpus: Path) -> None:
+def test_a_spike(lab: Lab, corpus: Path) -> None:
     """It is found; skipped, it leaves the weights as they were; rolled back, those of before."""
     left, skipped, stopped, back = (
         lab.trial(**alike(corpus, spike=rule)) for rule in ("ignore", "skip", "stop", "rollback")
     )
     for trial in (left, skipped, back):
-        trial.train_warm(warm)
-    assert warm.run(stopped.folder, 1) == [6]
+        trial.train()
+    assert stopped.statuses(1) == [6]
 
     action, cause, step, _ = judged(skipped)[0]
     before = {number: loss for number, loss in left.losses().items() if number <= step}
@@ -85,7 +85,7 @@ def test_a_spike(lab: Lab, warm: Warm, corpus: Path) -> None:
     assert judged(stopped) == [("stop", "spike", step, None)]
     assert stopped.checkpoints()[-1] == f"step-{step - 1:08d}"
     stopped.change(**alike(corpus, spike="skip"))
-    stopped.train_warm(warm)
+    stopped.train()
     assert stopped.losses() == skipped.losses()
     assert skipped.losses()[step + 1] != left.losses()[step + 1]
 
@@ -96,12 +96,12 @@ def test_a_spike(lab: Lab, warm: Warm, corpus: Path) -> None:
     assert back.events()[-1] == ("finished", STEPS)
 
 
-def test_nan(lab: Lab, warm: Warm) -> None:
+def test_nan(lab: Lab) -> None:
     """A loss that is no number stops the run, or is passed over as often as the limit says."""
     wild: dict[str, Any] = {"steps": 8, "optim": {"lr": 1e30}}
     stopped, skipped = lab.trial(**wild), lab.trial(**wild, guard={"nan": "skip", "limit": 2})
 
-    assert warm.run(stopped.folder, 1) == warm.run(skipped.folder, 1) == [6]
+    assert stopped.statuses(1) == skipped.statuses(1) == [6]
 
     step = judged(stopped)[0][2]
     assert judged(stopped) == [("stop", "nan", step, None)]

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.trainer.conftest import Lab, Warm
+    from tests.trainer.conftest import Lab
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(Transformer Engine|Apex|full scope).*:UserWarning"
 )
 
 
-def test_a_run_measures_itself(lab: Lab, warm: Warm) -> None:
+def test_a_run_measures_itself(lab: Lab) -> None:
     """Every row has compute times and bytes; the traced rank leaves a trace of its steps."""
     profile = {"tool": "torch", "start": 3, "steps": 1, "ranks": [1]}
     layout = {"gpus": 2, "parallel": {"pp": 2, "layers_per_stage": [3, 1]}}
-    trial = lab.trial(4, **layout, profile=profile).train_warm(warm)
+    trial = lab.trial(4, **layout, profile=profile).train()
 
     rows = trial.lines("metrics")
     for row in rows:

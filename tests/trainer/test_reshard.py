@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.trainer.conftest import Lab, Warm
+    from tests.trainer.conftest import Lab
 
 TOLERANCE = 1e-4
 """Nats; with the moments of the optimizer lost, or put in the wrong place, it is more than 1e-2."""
@@ -26,27 +26,27 @@ LEG = 2
 
 
 @pytest.mark.parametrize("zero", [0, 1])
-def test_a_run_goes_on_in_another_layout(lab: Lab, warm: Warm, zero: int) -> None:
+def test_a_run_goes_on_in_another_layout(lab: Lab, zero: int) -> None:
     """The losses are those of one rank, with and without the distributed optimizer."""
     steps = LEG * len(CHAIN)
     same: dict[str, Any] = {"optim": {"lr": 1e-2, "zero": zero}}
-    whole = lab.trial(steps, **same).train_warm(warm)
+    whole = lab.trial(steps, **same).train()
     moving = lab.trial(LEG, **same)
 
     for number, layout in enumerate(CHAIN, start=1):
         moving.change(steps=number * LEG, **same, **layout)
-        assert not any(warm.run(moving.folder, layout["gpus"])), moving.logs()
+        assert not any(moving.statuses(layout["gpus"])), moving.logs()
 
     assert moving.losses() == pytest.approx(whole.losses(), abs=TOLERANCE)
     resumed = [step for event, step in moving.events() if event == "resumed"]
     assert resumed == [number * LEG for number in range(1, len(CHAIN))]
 
 
-def test_another_optimizer_cannot_read_the_state(lab: Lab, warm: Warm) -> None:
+def test_another_optimizer_cannot_read_the_state(lab: Lab) -> None:
     """A checkpoint of the plain optimizer is refused by the distributed one, by the key's name."""
-    trial = lab.trial(1).train_warm(warm)
+    trial = lab.trial(1).train()
     trial.change(steps=2, optim={"lr": 1e-2, "zero": 1})
 
-    assert warm.run(trial.folder, 1) == [6]
+    assert trial.statuses(1) == [6]
     says = "step-00000001 was written with `optim.zero` = 0, not 1"
     assert trial.lines("events")[-1]["error"] == says

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.trainer.conftest import Lab, Warm
+    from tests.trainer.conftest import Lab
 
 CASES: dict[str, dict[str, Any]] = {
     "one rank": {},
@@ -18,9 +18,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_resume_is_exact(
-    lab: Lab, warm: Warm, shapes: dict[str, dict[str, Any]], case: str
-) -> None:
+def test_resume_is_exact(lab: Lab, shapes: dict[str, dict[str, Any]], case: str) -> None:
     """After a stop and a resume every fp32 loss is bit for bit that of the run without a break."""
     groups = dict(CASES[case])
     if "dropout" in case:
@@ -28,37 +26,37 @@ def test_resume_is_exact(
     whole, broken = lab.trial(**groups), lab.trial(**groups)
     broken.ask("stop")
 
-    whole.train_warm(warm)
-    broken.train_warm(warm)
+    whole.train()
+    broken.train()
     assert broken.events() == [("started", 0), ("checkpoint", 1), ("stopped", 1)]
     # What a killed process leaves behind is not taken for a checkpoint.
     (broken.folder / "checkpoints" / "step-00000003.partial").mkdir()
-    broken.train_warm(warm)
+    broken.train()
 
     assert broken.losses() == whole.losses()
     assert broken.events()[3:] == [("resumed", 1), ("checkpoint", 4), ("finished", 4)]
 
 
-def test_bf16_follows_fp32_and_resumes_exactly(lab: Lab, warm: Warm) -> None:
+def test_bf16_follows_fp32_and_resumes_exactly(lab: Lab) -> None:
     """With bf16 the losses are within 0.02 of fp32, and a resume keeps the fp32 copies exact."""
     half: dict[str, Any] = {"precision": {"kind": "bf16"}}
     full, whole, broken = lab.trial(), lab.trial(**half), lab.trial(**half)
     broken.ask("stop")
 
     for trial in (full, whole, broken, broken):
-        trial.train_warm(warm)
+        trial.train()
 
     assert whole.losses() == pytest.approx(full.losses(), abs=0.02)
     assert whole.losses() != full.losses()
     assert broken.losses() == whole.losses()
 
 
-def test_checkpoints_are_made_on_time_and_old_ones_go(lab: Lab, warm: Warm) -> None:
+def test_checkpoints_are_made_on_time_and_old_ones_go(lab: Lab) -> None:
     """Every ``checkpoint.interval`` steps and at the end, and the ``keep`` newest stay."""
     trial = lab.trial(5, checkpoint={"interval": 2, "keep": 2, "async": False})
     trial.ask("save")
 
-    trial.train_warm(warm)
+    trial.train()
 
     saved = [step for event, step in trial.events() if event == "checkpoint"]
     assert saved == [1, 2, 4, 5]
@@ -66,11 +64,11 @@ def test_checkpoints_are_made_on_time_and_old_ones_go(lab: Lab, warm: Warm) -> N
     assert list((trial.folder / "control").iterdir()) == []
 
 
-def test_a_finished_run_has_nothing_left_to_do(lab: Lab, warm: Warm) -> None:
+def test_a_finished_run_has_nothing_left_to_do(lab: Lab) -> None:
     """Started again after its last step, a run trains nothing and ends well."""
-    trial = lab.trial(2).train_warm(warm)
+    trial = lab.trial(2).train()
 
-    trial.train_warm(warm)
+    trial.train()
 
     assert [row["step"] for row in trial.lines("metrics")] == [1, 2]
     assert trial.events()[-2:] == [("resumed", 2), ("finished", 2)]
