@@ -1,11 +1,10 @@
-.PHONY: help install demo test test-system check format bench build
+.PHONY: help install demo test test-system check format golden bench build
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
-SYSTEM_TESTS := $(wildcard tests/system/test_*.py)
-BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/data_prepare.py \
-	benchmarks/trainer_overhead.py)
+BENCHMARKS := startup data_prepare trainer_overhead published published_memory seeds search sweeps \
+	any_recipe status why
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -33,8 +32,9 @@ demo: install  ## Train gpt-tiny on this machine, two processes
 test: install  ## Run the tests that pip alone can serve
 	$(BIN)/pytest -n auto --dist loadscope --ignore tests/system --ignore tests/packaging
 
-test-system: install  ## Run the tests that need root and Debian packages
-	$(if $(SYSTEM_TESTS),$(BIN)/pytest tests/system,@echo 'There are no system tests yet')
+test-system: install  ## Run the tests that need a Slurm: installs Debian's, as root
+	tests/slurm/install.sh
+	$(BIN)/pytest tests/system --durations 15
 
 check: install  ## Check style, types, import direction and the wheel
 	$(BIN)/ruff format --check
@@ -47,8 +47,13 @@ format: install  ## Rewrite the code in the house style
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install  ## Measure start-up time, data preparation and trainer overhead
-	$(foreach file,$(BENCHMARKS),$(BIN)/python -m $(subst /,.,$(basename $(file))) &&) true
+golden: install  ## Write tests/golden and the generated pages of docs/ anew
+	REGENERATE=1 $(BIN)/pytest -q tests/launchers/test_golden.py tests/launchers/schedulers/test_slurm.py
+	$(BIN)/python docs/keys.py
+	$(BIN)/python docs/backends.py
+
+bench: install  ## Measure start-up, trainer, data, search and accuracy; plan 10 300 random recipes
+	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true
 
 build: install  ## Build the sdist and the wheel into dist/
 	$(BIN)/python -m build --no-isolation

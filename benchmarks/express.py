@@ -5,21 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from benchmarks.fills import Filled, filled, rule_for
+from benchmarks.fitting_in import as_it_fits
 from benchmarks.points import Point
 from benchmarks.shapes import NotExpressible, shape_of
 from llmtrain.config.batch import Batch
 from llmtrain.config.build import build
 from llmtrain.config.errors import LlmtrainError
+from llmtrain.config.model import Model
 from llmtrain.config.numerics import Fp8, Kernels, Precision, Recompute
 from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Backend, Cluster, Gpu, Network
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.training import Optim
+from llmtrain.planner.stacks import stack_of
 
 DATA = Path(__file__).parent / "data"
 GPUS = Path(__file__).parent.parent / "recipes" / "gpu"
@@ -33,6 +36,8 @@ class Expressed:
     """What was trained, and where."""
     stack: str
     """Software stack (``planner/data/stacks``)."""
+    program: str
+    """Memory habits (``planner/data/memory.yaml``)."""
     fills: tuple[str, ...]
     """Blank cells and how they were filled."""
 
@@ -44,15 +49,20 @@ def express(point: Point, family: Sequence[Point]) -> Expressed:
         NotExpressible: with the reason.
     """
     _refuse(point)
-    cluster = cluster_of(point)
     try:
-        model = shape_of(point)
-        layout = filled(point, model, family)
+        cluster = cluster_of(point)
         rule = rule_for(point, cluster.gpu.arch)
-        recipe = _recipe(point, layout, cluster, model, rule.get("fill", {}))
+        fill = rule.get("fill", {})
+        model = replace(shape_of(point), **fill.get("model", {}))
+        layout = filled(point, model, family)
+        recipe = _recipe(point, layout, cluster, model, rule["stack"], fill)
+        program = fill.get("program", "megatron")
+        recipe, fitted = as_it_fits(point, recipe, program, layout)
     except LlmtrainError as error:
         raise NotExpressible(f"no valid recipe: {error}") from error
-    return Expressed(recipe=recipe, stack=rule["stack"], fills=layout.notes)
+    return Expressed(
+        recipe=recipe, stack=rule["stack"], program=program, fills=(*layout.notes, *fitted)
+    )
 
 
 def _refuse(point: Point) -> None:
@@ -78,7 +88,7 @@ def cluster_of(point: Point) -> Cluster:
         NotExpressible: if the GPU is unknown.
     """
     machines, name = _machines(), point.text("gpu").lower()
-    entry = machines["gpus"].get(machines["aliases"].get(name, name))
+    entry = machines["gpus"].get(name) or machines["gpus"].get(_nearest_name(name))
     if entry is None:
         known = ", ".join(machines["gpus"])
         raise NotExpressible(f"GPU {name or '(blank)'} is not known; known: {known}")
@@ -94,6 +104,11 @@ def cluster_of(point: Point) -> Cluster:
         gpus_per_node=per_node,
         network=_network(point, gpu, entry["nvlink_gb_per_s"], per_node, node),
     )
+
+
+def _nearest_name(name: str) -> str | None:
+    patterns = _machines()["patterns"]
+    return next((known for pattern, known in patterns if re.search(pattern, name)), None)
 
 
 def _network(point: Point, gpu: Gpu, nvlink: float, per_node: int, node: int) -> Network:
@@ -117,9 +132,10 @@ def _network(point: Point, gpu: Gpu, nvlink: float, per_node: int, node: int) ->
 
 
 def _recipe(
-    point: Point, layout: Filled, cluster: Cluster, model: Any, fill: dict[str, bool]
+    point: Point, layout: Filled, cluster: Cluster, model: Model, stack: str, fill: dict[str, Any]
 ) -> Recipe:
     overlap = bool(fill.get("overlap"))
+    unfused = stack_of(stack).attention["auto"] == "unfused"
     return Recipe(
         name=point.id,
         gpus=layout.gpus,
@@ -128,14 +144,19 @@ def _recipe(
         backend=Backend(name="megatron-lm"),
         parallel=_parallel(point, layout),
         batch=Batch(micro=layout.micro, global_=layout.global_batch),
-        precision=_precision(point),
+        precision=_precision(point, fp8_params=bool(fill.get("fp8_params"))),
         optim=Optim(
             zero=layout.zero,
+            grad_dtype=_gradients(point, fill),
+            master=bool(fill.get("master", True)),
             overlap_grad_reduce=overlap,
             overlap_param_gather=overlap and layout.zero > 0,
         ),
         recompute=_recompute(point),
-        kernels=Kernels(tp_overlap=bool(fill.get("tp_overlap")) and layout.sequence),
+        kernels=Kernels(
+            attention="unfused" if unfused else "auto",
+            tp_overlap=bool(fill.get("tp_overlap")) and layout.sequence,
+        ),
     )
 
 
@@ -168,11 +189,17 @@ def _expert_tp(point: Point, layout: Filled) -> int | None:
     return layout.tp if fits and "mla" not in point.text("arch") else 1
 
 
-def _precision(point: Point) -> Precision:
+def _gradients(point: Point, fill: dict[str, Any]) -> Literal["fp32", "weights"]:
+    return "fp32" if "grads fp32" in point.text("notes") else fill.get("grads", "fp32")
+
+
+def _precision(point: Point, *, fp8_params: bool) -> Precision:
     numbers = point.text("precision").lower()
     if "fp8" in numbers:
         mx = "mx" in numbers
-        return Precision(kind="fp8", fp8=Fp8(recipe="mxfp8" if mx else "delayed"))
+        return Precision(
+            kind="fp8", fp8=Fp8(recipe="mxfp8" if mx else "delayed", param_gather=fp8_params)
+        )
     return Precision(kind="fp16" if "fp16" in numbers else "bf16")
 
 

@@ -39,6 +39,8 @@ class Filled:
     """Sequence parallel."""
     zero: int
     """ZeRO stage."""
+    open_micro: bool
+    """No row told the micro-batch."""
     notes: tuple[str, ...]
     """What was filled, and by which rule."""
 
@@ -63,9 +65,10 @@ def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
 def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
     words = all(
         any(word.lower() in point.text(column).lower() for word in when[column])
-        for column in ("framework", "notes")
+        for column in ("framework", "notes", "family")
         if column in when
     )
+    words = words and ("zero" not in when or _stated_zero(point) in when["zero"])
     year = point.number("year") or 2024
     years = "year" not in when or when["year"][0] <= year <= when["year"][1]
     return words and years and ("arch" not in when or gpu_arch in when["arch"])
@@ -78,23 +81,48 @@ def filled(point: Point, model: Model, others: Sequence[Point]) -> Filled:
         NotExpressible: if GPUs, batch or layout are unknown and nothing in its family tells them.
     """
     said: list[str] = []
-    gpus, batch = point.whole("gpus"), point.whole("global_batch")
-    if gpus is None or batch is None:
-        what = "GPUs" if gpus is None else "global batch"
-        raise NotExpressible(f"the number of {what} is not published")
     tp, pp = _degrees(point, others, said)
-    cp, ep = point.whole("cp") or 1, point.whole("ep") or 1
+    gpus = _gpus(point, tp * pp, said)
+    batch = _batch(point, others, said)
+    cp, ep = _context(point, gpus, batch, tp * pp, said), point.whole("ep") or 1
     if gpus % (tp * pp * cp):
         raise NotExpressible(f"{gpus} GPUs are no multiple of tp {tp} x pp {pp} x cp {cp}")
     dp = gpus // (tp * pp * cp)
+    if batch < dp:
+        raise NotExpressible(f"{batch} sequences for {dp} replicas")
     micro = _micro(point, others, batch, dp, pp, said)
     return Filled(
         tp=tp, pp=pp, cp=cp, ep=ep, micro=micro, gpus=gpus, global_batch=batch,
         vpp=_chunks(point, model, pp, batch // max(1, dp * micro), others, said),
         sequence=_sequence(point, tp, said),
         zero=_zero(point, said),
+        open_micro=any(note.startswith("micro-batch: ") and " as " not in note for note in said),
         notes=tuple(said),
     )  # fmt: skip
+
+
+def _gpus(point: Point, cut: int, said: list[str]) -> int:
+    given, dp = point.whole("gpus"), point.whole("dp")
+    if given is not None:
+        return given
+    if dp is None:
+        raise NotExpressible("the number of GPUs is not published")
+    gpus = cut * (point.whole("cp") or 1) * dp
+    said.append(f"GPUs: {gpus}, from the layout")
+    return gpus
+
+
+def _batch(point: Point, others: Sequence[Point], said: list[str]) -> int:
+    """Sequences of a step, or those of a row with the same shape."""
+    given = point.whole("global_batch")
+    if given is not None:
+        return given
+    for other in others:
+        found = other.whole("global_batch")
+        if found and other.shape == point.shape:
+            said.append(f"global batch: as {other.id}")
+            return found
+    raise NotExpressible("the global batch is not published")
 
 
 def _degrees(point: Point, others: Sequence[Point], said: list[str]) -> tuple[int, int]:
@@ -107,7 +135,20 @@ def _degrees(point: Point, others: Sequence[Point], said: list[str]) -> tuple[in
         if alike and found[0] and found[1]:
             said.append(f"tp, pp: as {other.id}")
             return found[0], found[1]
+    if _stated_zero(point) == 3:
+        said.append("tp, pp: 1, all is sharded")
+        return tp or 1, pp or 1
     raise NotExpressible("the layout (tp, pp) is not published")
+
+
+def _context(point: Point, gpus: int, batch: int, cut: int, said: list[str]) -> int:
+    """As stated, or more where there are more replicas than sequences: each has one at least."""
+    cp = point.whole("cp") or 1
+    least = gpus // (cut * batch)
+    if least > cp and gpus % (cut * batch) == 0:
+        said.append(f"cp: {least}, a sequence for each replica")
+        return least
+    return cp
 
 
 def _micro(
@@ -164,5 +205,13 @@ def _zero(point: Point, said: list[str]) -> int:
     if not given:
         said.append("ZeRO: 1 from 2023, else 0")
         return 1 if (point.number("year") or 2024) >= 2023 else 0
+    return _stated_zero(point) or 0
+
+
+def _stated_zero(point: Point) -> int | None:
+    """The stage that a row states; FSDP shards all."""
+    given = point.text("zero_stage").lower()
+    if any(word in given for word in ("fsdp", "full_shard", "hsdp")):
+        return 3
     digits = [int(sign) for sign in given if sign.isdigit()]
-    return 3 if "fsdp" in given.lower() else min(3, digits[0] if digits else 0)
+    return min(3, digits[0]) if digits else None

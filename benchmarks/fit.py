@@ -8,7 +8,7 @@ families are printed, for the data files under ``planner/data``.
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log, sqrt
 from pathlib import Path
@@ -77,9 +77,11 @@ def main() -> int:
         best = solve(line, rows, constants)
     line = linear(rows, constants, best)
     print(yaml.safe_dump(_named(constants, best), sort_keys=True))
+    left_out = {family: {family} for family in sorted({row.family for row in rows})}
+    left_out |= {family: {family, *more} for family, more in plan["scored_without"].items()}
     families = {
-        family: _named(constants, solve(line, rows, constants, without=family))
-        for family in sorted({row.family for row in rows})
+        family: _named(constants, solve(line, rows, constants, without=without))
+        for family, without in left_out.items()
     }
     text = yaml.safe_dump({"families": families}, sort_keys=True)
     HELD_OUT.write_text(f"# Made by `python -m benchmarks.fit`: do not edit.\n{text}", "utf-8")
@@ -144,16 +146,23 @@ class Line:
 def linear(rows: Sequence[Row], constants: Sequence[Constant], at: Array) -> Line:
     """Errors and slopes at a place."""
     errors = residuals(rows, constants, at)
-    steps = numpy.eye(len(at)) * STEP
-    columns = [(residuals(rows, constants, at + step) - errors) / STEP for step in steps]
+    columns = []
+    for place, constant in enumerate(constants):
+        # A step beyond a limit would change nothing.
+        step = STEP if at[place] + STEP <= log(constant.limits[1]) else -STEP
+        moved = at + step * (numpy.arange(len(at)) == place)
+        columns.append((residuals(rows, constants, moved) - errors) / step)
     return Line(at=at, errors=errors, slopes=numpy.stack(columns, axis=1))
 
 
 def solve(
-    line: Line, rows: Sequence[Row], constants: Sequence[Constant], without: str = ""
+    line: Line,
+    rows: Sequence[Row],
+    constants: Sequence[Constant],
+    without: Collection[str] = (),
 ) -> Array:
-    """The constants that fit best, by priors and Huber's weights; a family can be left out."""
-    kept = numpy.array([row.weight * (row.family != without) for row in rows])
+    """The constants that fit best, by priors and Huber's weights; families can be left out."""
+    kept = numpy.array([row.weight * (row.family not in without) for row in rows])
     widths = numpy.array([constant.width for constant in constants])
     low = numpy.log([constant.limits[0] for constant in constants])
     high = numpy.log([constant.limits[1] for constant in constants])

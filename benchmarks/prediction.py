@@ -10,6 +10,7 @@ from benchmarks.peaks import Peak, peak_of
 from benchmarks.points import Point
 from benchmarks.scores import Pair
 from benchmarks.shapes import NotExpressible
+from llmtrain.config.errors import LlmtrainError
 from llmtrain.planner.step import StepTime, recipe_step
 
 Model = Callable[[str, Expressed], StepTime | None]
@@ -73,7 +74,7 @@ def predict(point: Point, family: Sequence[Point], model: Model) -> Prediction:
         measured = measured_seconds(point, expressed)
     except NotExpressible as refused:
         return Prediction(point=point, reason=str(refused))
-    except (ArithmeticError, KeyError, TypeError, ValueError) as broken:
+    except (ArithmeticError, LookupError, LlmtrainError, TypeError, ValueError) as broken:
         return Prediction(point=point, reason=f"cells that make no run: {broken!r}")
     if step is None:
         return Prediction(point=point, reason="nothing is known of this processor's speed")
@@ -92,8 +93,8 @@ def predict(point: Point, family: Sequence[Point], model: Model) -> Prediction:
 def _peak(expressed: Expressed) -> Peak:
     """The memory model asks for layouts that break no rule; a published one may break some."""
     try:
-        return peak_of(expressed.recipe, expressed.stack)
-    except (ArithmeticError, ValueError):
+        return peak_of(expressed)
+    except (ArithmeticError, LookupError, LlmtrainError, ValueError):
         return Peak()
 
 

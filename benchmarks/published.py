@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from benchmarks.points import SHIPPED, read_points
 from benchmarks.prediction import Prediction, predictions, shipped
 from benchmarks.scores import Pair, scaled, score
 
+FIT = Path(__file__).parent / "data" / "fit.yaml"
 PEERS = Path(__file__).parent / "data" / "peers.yaml"
 
 
@@ -60,9 +61,22 @@ def report(found: Sequence[Prediction]) -> Iterator[str]:
     every = [pair for pairs in families.values() for pair in pairs]
     if every:
         yield line("all rows", every)
+    yield from fitted(families)
     yield from _peers(found)
     yield from _fills(found)
     yield from _refused(found)
+
+
+def fitted(families: Iterable[str]) -> Iterator[str]:
+    """On what each family's constants were fitted."""
+    plan = yaml.safe_load(FIT.read_text(encoding="utf-8"))
+    used, besides = plan["families"], plan["scored_without"]
+    yield ""
+    yield f"constants fitted on {len(used)} families: {', '.join(used)}"
+    yield "each of these is scored by a fit without it; the others by a fit on all of these"
+    for family in families:
+        if family in besides:
+            yield f"  {family}: on all of these without {', '.join(besides[family])}"
 
 
 HEAD = (

@@ -1,5 +1,6 @@
 """A row's model: what the columns say, and what its published size tells of the rest."""
 
+from dataclasses import dataclass
 from itertools import product
 
 from benchmarks.points import Point
@@ -10,6 +11,9 @@ from llmtrain.planner.operators import padded_vocab
 class NotExpressible(Exception):
     """A row that no recipe can say, with the reason."""
 
+
+MOST_LAYERS = 10_000
+"""More than any model has; each is counted on its own."""
 
 DEEPSEEK = Mla(q_rank=1536)
 """The latent attention of DeepSeek-V3 and of the models built like it (arXiv 2412.19437)."""
@@ -27,11 +31,29 @@ def shape_of(point: Point) -> Model:
     missing = [name for name in ("layers", "hidden", "heads") if point.whole(name) is None]
     if missing:
         raise NotExpressible(f"the model's shape is not published: {', '.join(missing)}")
+    if (point.whole("layers") or 0) > MOST_LAYERS:
+        raise NotExpressible(f"{point.text('layers')} layers are no model")
     return _nearest([_model(point, choice) for choice in _choices(point)], point)
 
 
-Choice = tuple[bool, bool, int | None]
-"""Gated feed-forward, tied embeddings, width of a head."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the columns leave open."""
+
+    gated: bool
+    """Gated feed-forward."""
+    tied: bool
+    """One matrix for both embeddings."""
+    head_dim: int | None
+    """Width of a head."""
+    ffn: int | None
+    """Width of the feed-forward."""
+    vocab: int
+    """Tokens of the vocabulary."""
+    shared: int
+    """Shared experts."""
+    dense: int
+    """Dense layers; those that alternate with MoE layers are taken to come first."""
 
 
 def _choices(point: Point) -> list[Choice]:
@@ -39,21 +61,66 @@ def _choices(point: Point) -> list[Choice]:
     llama = point.text("arch") != "gpt"
     gates = [llama] if llama else [False, True]
     ties = [False, True] if llama or (point.whole("vocab") or 0) >= 200_000 else [True, False]
+    blocks = _shared(point), _dense(point)
+    every = product(gates, ties, _widths(point), _ffns(point), _vocabs(point), *blocks)
+    return [Choice(*one) for one in every]
+
+
+def _widths(point: Point) -> list[int | None]:
     heads, hidden = point.whole("heads") or 1, point.whole("hidden") or 1
-    if hidden % heads == 0 and "moe" not in point.text("arch"):
-        return list(product(gates, ties, [None]))
-    widths: list[int | None] = [128, 64] if hidden % heads else [None, 128, 64]
-    return list(product(gates, ties, widths))
+    moe = "moe" in point.text("arch")
+    if hidden % heads or (moe and hidden // heads % 16):
+        return [128, 64]
+    return [None, 128, 64] if moe else [None]
+
+
+def _vocabs(point: Point) -> list[int]:
+    given = point.whole("vocab")
+    if given is not None:
+        return [given]
+    return [32000, 128256] if point.text("arch") != "gpt" else [51200]
+
+
+def _ffns(point: Point) -> list[int | None]:
+    """LLaMA's rule where the width is not given (8/3 hidden in steps of 256, or as known), and its
+    second and third generation's (times 1.3 in steps of 1024)."""
+    given = point.whole("ffn")
+    if given is not None or point.text("arch") == "gpt":
+        return [given]
+    hidden = point.whole("hidden") or 1
+    known = {4096: 14336, 5120: 13824, 8192: 28672, 16384: 53248}
+    rule = -(-8 * hidden // 3 // 256) * 256
+    newer = -(-int(1.3 * 8 * hidden / 3) // 1024) * 1024
+    first = known.get(hidden, rule) if (point.whole("vocab") or 0) > 100_000 else rule
+    return list(dict.fromkeys([first, rule, newer]))
+
+
+def _shared(point: Point) -> list[int]:
+    """DeepSeek's models and their like have one shared expert."""
+    if point.whole("experts") is None:
+        return [0]
+    return [1] if "mla" in point.text("arch") else [0, 1]
+
+
+def _dense(point: Point) -> list[int]:
+    """DeepSeek-V3 begins with 3 dense layers, Kimi K2 (384 experts) with one; Llama 4 Maverick has
+    every other layer dense."""
+    layers, experts = point.whole("layers") or 1, point.whole("experts")
+    if experts is None:
+        return [0]
+    if "mla" in point.text("arch"):
+        return [min(3 if experts <= 256 else 1, layers)]
+    return [0, layers // 2]
 
 
 def _nearest(models: list[Model], point: Point) -> Model:
-    """The first model within 1.5 % of the published size, else the nearest."""
+    """The first model whose size is as near to the published one as the nearest, or nearly so."""
     size = point.number("params_b")
     if size is None:
         return models[0]
     errors = [abs(parameters(model) / (size * 1e9) - 1.0) for model in models]
-    best = min(errors)
-    close = [m for m, error in zip(models, errors, strict=True) if error <= max(best, 0.015)]
+    near = max(min(errors) + 0.002, 0.006)
+    close = [m for m, error in zip(models, errors, strict=True) if error <= near]
     return close[0]
 
 
@@ -70,8 +137,7 @@ def parameters(model: Model) -> float:
 
 
 def _model(point: Point, choice: Choice) -> Model:
-    gated, tied, width = choice
-    llama = point.text("arch") != "gpt"
+    gated, tied, llama = choice.gated, choice.tied, point.text("arch") != "gpt"
     mla = "mla" in point.text("arch")
     experts = point.whole("experts")
     positions: Positions = "rope" if llama else "learned"
@@ -83,15 +149,15 @@ def _model(point: Point, choice: Choice) -> Model:
         hidden=point.whole("hidden") or 1,
         heads=point.whole("heads") or 1,
         kv_heads=point.whole("kv_heads"),
-        ffn=point.whole("ffn") or _llama_ffn(point),
-        vocab=point.whole("vocab") or (32000 if llama else 51200),
+        ffn=choice.ffn,
+        vocab=choice.vocab,
         seq=point.whole("seq") or 2048,
-        head_dim=width,
+        head_dim=choice.head_dim,
         experts=experts,
         topk=(point.whole("topk") or 1) if experts else None,
         moe_ffn=point.whole("moe_ffn") if experts else None,
-        shared_experts=1 if mla and experts else 0,
-        dense_layers=_dense_layers(point) if mla and experts else 0,
+        shared_experts=choice.shared,
+        dense_layers=choice.dense,
         activation=activation,
         norm=norm,
         positions=positions,
@@ -100,18 +166,3 @@ def _model(point: Point, choice: Choice) -> Model:
         mla=DEEPSEEK if mla else None,
         mtp=1 if mla and "w/ MTP" in point.text("notes") else 0,
     )
-
-
-def _dense_layers(point: Point) -> int:
-    """DeepSeek-V3 begins with 3 dense layers, Kimi K2 (384 experts) with one."""
-    return min(3 if (point.whole("experts") or 0) <= 256 else 1, point.whole("layers") or 1)
-
-
-def _llama_ffn(point: Point) -> int | None:
-    """LLaMA's rule where the width is not given: 8/3 hidden in steps of 256, or as known."""
-    if point.text("arch") == "gpt":
-        return None
-    hidden = point.whole("hidden") or 1
-    known = {4096: 14336, 5120: 13824, 8192: 28672, 16384: 53248}
-    rule = -(-8 * hidden // 3 // 256) * 256
-    return known.get(hidden, rule) if (point.whole("vocab") or 0) > 100_000 else rule

@@ -27,7 +27,7 @@ def prepared(plan: Plan) -> tuple[Plan, Launch | None]:
     if plan.errors:
         return plan, None
     try:
-        return plan, prepare(plan, provenance())
+        return plan, prepare(plan, provenance(plan.recipe.backend.path))
     except PlanError as error:
         return replace(plan, errors=error.problems), None
 
@@ -78,7 +78,7 @@ def _piece(launch: Launch, piece: str) -> str:
             raise LaunchError("this backend has no DeepSpeed configuration")
         return launch.files["ds_config.json"]
     if launch.script != "job.sbatch":
-        hint = "`--print command` shows what is started; a site with Slurm gives a batch script"
+        hint = "`llmtrain sbatch` writes a generic one; `--print command` shows what is started"
         raise LaunchError("this launch has no batch script: its site has no Slurm", hint=hint)
     return launch.files[launch.script]
 
@@ -94,7 +94,7 @@ def submit(plan: Plan, launch: Launch, *, as_json: bool, yes: bool) -> None:
     require_startable(launch)
     console = err()
     print_warnings(launch.warnings, console)
-    folder = make_folder(launch, runs_root(plan.recipe.site), datetime.now())
+    folder = make_folder(launch, runs_root(plan.recipe.site), datetime.now(), plan.recipe.site)
     console.print(f"{folder.name} in {folder.parent}")
     report(run_here(folder, console), console, as_json=as_json)
 

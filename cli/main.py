@@ -11,6 +11,7 @@ import llmtrain
 from llmtrain.cli import (
     cancel,
     data,
+    diff,
     env,
     import_recipe,
     logs,
@@ -23,6 +24,7 @@ from llmtrain.cli import (
     status,
     tune,
     verify,
+    why,
 )
 from llmtrain.config.errors import Interrupted, LlmtrainError, Problem, UsageError
 
@@ -62,6 +64,8 @@ app.command("import")(import_recipe.import_recipe)
 app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("why")(why.why)
+app.command("diff")(diff.diff)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)
 app.command("verify")(verify.verify)

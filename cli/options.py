@@ -21,6 +21,13 @@ def _complete_run(incomplete: str) -> list[str]:
     return complete_run(incomplete)
 
 
+def _complete_recipe_or_run(incomplete: str) -> list[str]:
+    from llmtrain.cli.complete import complete_argument, complete_run
+
+    found = complete_argument(f"recipe={incomplete}")
+    return [*(word.removeprefix("recipe=") for word in found), *complete_run(incomplete)]
+
+
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(

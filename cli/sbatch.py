@@ -9,13 +9,14 @@ def sbatch(arguments: Arguments = None, recipes: Recipes = None) -> None:
     """Write the self-contained batch script of a recipe to stdout."""
     from llmtrain.cli.answer import err, print_warnings
     from llmtrain.cli.planning import planned, require_launchable
-    from llmtrain.launchers.prepare import prepare, require_startable
+    from llmtrain.launchers.prepare import prepare, require_clean
     from llmtrain.launchers.provenance import provenance
     from llmtrain.launchers.schedulers.slurm import generic_site
 
     plan, warnings = generic_site(planned(arguments, folders(recipes)))
     require_launchable(plan)
-    launch = prepare(plan, provenance())
-    print_warnings((*warnings, *launch.warnings), err())
-    require_startable(launch)
+    launch = prepare(plan, provenance(plan.recipe.backend.path))
+    ends = [f"`{key}` must be given: as it is, the job ends at once" for key in launch.missing]
+    print_warnings((*warnings, *launch.warnings, *ends), err())
+    require_clean(launch)
     sys.stdout.write(launch.files[launch.script])

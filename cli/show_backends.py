@@ -13,7 +13,7 @@ GIB = 2**30
 def show_backends(found: tuple[Equivalent, ...], console: Console) -> None:
     """One row for each backend, then the reasons."""
     table = Table(box=None, pad_edge=False)
-    for name in ("backend", "version", "verdict", "memory", "step", "with"):
+    for name in ("backend", "version", "verdict", "memory", "step", "if you set"):
         right = name in ("memory", "step")
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for each in found:
@@ -29,6 +29,7 @@ def show_backends(found: tuple[Equivalent, ...], console: Console) -> None:
     console.print(table)
     for each in found:
         lines = [*(reason.message for reason in each.reasons), *each.differs]
+        lines += [reason.hint for reason in each.reasons if reason.hint]
         if lines:
             console.print(f"\n{each.backend} {each.version or ''}".rstrip(), style="bold")
         for line in lines:
@@ -42,7 +43,8 @@ def backends_json(recipe: str, found: tuple[Equivalent, ...]) -> dict[str, Any]:
 
 def _memory(each: Equivalent) -> str:
     found = each.numbers["peak_memory_bytes"]
-    return "" if found is None else f"{found / GIB:.1f} GiB"
+    too_much = ", too much" * (each.numbers["fits"] is False)
+    return "" if found is None else f"{found / GIB:.1f} GiB{too_much}"
 
 
 def _step(each: Equivalent) -> str:

@@ -9,17 +9,17 @@ from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.outlook import Outlook
 from llmtrain.planner.plan import Plan
 
-TB = 1e12
+UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def show_cost(plan: Plan, console: Console) -> None:
     """Net and gross days with what stands between them, space, energy and money."""
     outlook = plan.outlook
     if outlook is None:
-        console.print(f"a checkpoint weighs {checkpoint_bytes(plan.recipe) / TB:.3g} TB")
+        console.print(f"a checkpoint weighs {size(checkpoint_bytes(plan.recipe))}")
         return
     low, high = outlook.goodput.days_range
-    line = f"{outlook.goodput.days:.3g} days ({low:.3g} to {high:.3g}) with failures"
+    line = f"{short(outlook.goodput.days)} days ({short(low)} to {short(high)}) with failures"
     console.print(line, style="bold")
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -29,31 +29,41 @@ def show_cost(plan: Plan, console: Console) -> None:
     console.print(table)
 
 
+def short(value: float) -> str:
+    """Three figures, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits them."""
+    name, unit = next((each for each in UNITS if count >= each[1]), ("bytes", 1.0))
+    return f"{short(count / unit)} {name}"
+
+
 def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
     length, good, space = outlook.length, outlook.goodput, outlook.checkpoints
-    yield "net", f"{length.days:.3g} days, {length.gpu_hours:,.0f} GPU-hours"
+    yield "net", f"{short(length.days)} days, {length.gpu_hours:,.0f} GPU-hours"
     yield "gross", f"goodput {good.fraction:.1%}, {good.gpu_hours:,.0f} GPU-hours{_money(outlook)}"
     yield (
         "failures",
-        f"{good.failures:.3g} expected, one in {good.hours_between_failures:.3g} hours; "
+        f"{short(good.failures)} expected, one in {short(good.hours_between_failures)} hours; "
         f"{good.restart_seconds:.0f} s to restart",
     )
     yield (
         "checkpoint",
-        f"{space.bytes / TB:.3g} TB in {good.checkpoint_seconds:.0f} s, "
+        f"{size(space.bytes)} in {good.checkpoint_seconds:.0f} s, "
         f"every {good.interval_steps:,} steps (best: {good.best_interval_steps:,}, goodput "
         f"{good.best_fraction:.1%}; asynchronous {good.asynchronous_fraction:.1%})",
     )
-    quota = "" if space.quota_bytes is None else f" of {space.quota_bytes / TB:.3g} TB allowed"
+    quota = "" if space.quota_bytes is None else f" of {size(space.quota_bytes)} allowed"
     yield (
         "space",
-        f"{space.kept_bytes / TB:.3g} TB{quota}, {(space.bytes_per_day or 0) / TB:.3g} TB "
-        "written a day",
+        f"{size(space.kept_bytes)}{quota}, {size(space.bytes_per_day or 0)} written a day",
     )
     yield (
         "spares",
-        f"waiting for repairs adds {good.waiting_days:.3g} days where no other node can be had; "
-        f"one more spare node saves {good.spare_worth_days:.3g}",
+        f"waiting for repairs adds {short(good.waiting_days)} days where no other node can be had; "
+        f"one more spare node saves {short(good.spare_worth_days)}",
     )
 
 

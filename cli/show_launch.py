@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from llmtrain.launchers.launch import Launch, Variable
+from llmtrain.launchers.launch import Command, Launch, Variable
 
 
 def show_launch(launch: Launch, console: Console) -> None:
@@ -17,8 +17,12 @@ def show_launch(launch: Launch, console: Console) -> None:
     for scope, variables in _by_scope(launch.environment).items():
         console.print()
         console.print(_environment(scope, variables))
+    if launch.later:
+        console.print()
+        console.print(_environment("the job, when it runs", list(launch.later)))
     console.print()
-    _commands(launch, console)
+    for each in launch.commands or (_whole(launch),):
+        _command(each, console)
     for note in launch.notes:
         console.print(note, markup=False, soft_wrap=True)
     console.print()
@@ -52,12 +56,16 @@ def _by_scope(variables: tuple[Variable, ...]) -> dict[str, list[Variable]]:
     return found
 
 
-def _commands(launch: Launch, console: Console) -> None:
+def _whole(launch: Launch) -> Command:
     per_node, total = launch.ranks_per_node, launch.nodes * launch.ranks_per_node
-    shown = f"node n of {launch.nodes} starts ranks n × {per_node} to n × {per_node} + "
-    where = f"{shown}{per_node - 1}" if launch.nodes > 1 else f"ranks 0 to {total - 1}"
-    console.print(f"Command ({where})", style="bold")
-    console.print(" ".join(launch.command), markup=False, soft_wrap=True)
+    shown = f"node n of {launch.nodes} starts ranks {per_node}n to {per_node}n+{per_node - 1}"
+    where = shown if launch.nodes > 1 else f"ranks 0 to {total - 1}"
+    return Command(where=where, words=launch.command)
+
+
+def _command(command: Command, console: Console) -> None:
+    console.print(f"Command: {command.where}", style="bold")
+    console.print(" ".join(command.words), markup=False, soft_wrap=True)
 
 
 def _environment(scope: str, variables: list[Variable]) -> Table:

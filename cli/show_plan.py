@@ -9,6 +9,7 @@ from rich.text import Text
 from llmtrain.cli.show_cost import show_cost
 from llmtrain.cli.show_speed import show_speed
 from llmtrain.cli.show_stages import show_stages
+from llmtrain.config.errors import Problem
 from llmtrain.config.layout import Axis
 from llmtrain.planner.plan import Plan
 from llmtrain.planner.sets import SetUse, name_of
@@ -25,6 +26,15 @@ def show_plan(plan: Plan, console: Console) -> None:
     show_stages(plan, console)
     show_speed(plan, console)
     show_cost(plan, console)
+    for warning in plan.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), _warning(warning)))
+
+
+def _warning(warning: Problem) -> str:
+    """The sentence, then what is known to be better."""
+    offers = " or ".join(str(repair) for repair in warning.repairs)
+    more = [f"try {offers}" if offers else "", warning.hint]
+    return "; ".join(part for part in (warning.message, *more) if part)
 
 
 def _facts(plan: Plan) -> Table:

@@ -46,7 +46,7 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
     print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
     if start:
         console.print(f"Slurm expects it to start at {start}")
-    folder = make_folder(launch, root, datetime.now())
+    folder = make_folder(launch, root, datetime.now(), site)
     after_submit(folder, submit(folder, console), as_json=as_json, wait=wait)
 
 

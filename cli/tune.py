@@ -36,6 +36,7 @@ def tune(
     from llmtrain.cli.answer import out, print_json
     from llmtrain.cli.show_tuning import show_tuning
     from llmtrain.cli.tuning import limits_of, one_of, tuned
+    from llmtrain.config.errors import PlanError
     from llmtrain.planner.search.result import tuning_json
 
     objective = one_of("--least", least, ("step", "days", "gpu-hours", "money"))
@@ -45,12 +46,14 @@ def tune(
         arguments,
         folders(recipes),
         top=top,
-        keep=tuple(keep or ()),
+        keep=keep or (),
         objective=objective,
         limits=limits_of(within or ()),
-        free=tuple(free or ()),
+        free=free or (),
     )
     if as_json:
         print_json(tuning_json(answer))
     else:
         show_tuning(answer, out())
+    if answer.problem is not None:
+        raise PlanError(answer.problem)

@@ -9,10 +9,10 @@ def verify(name: RunName, as_json: AsJson = False) -> None:
     from llmtrain.config.errors import Problem, RunError
     from llmtrain.launchers.provenance import provenance
     from llmtrain.runs.folder import find_run, runs_root
-    from llmtrain.runs.verify import drift
+    from llmtrain.runs.verify import drift, program_of
 
     folder = find_run(name, runs_root())
-    found = drift(folder, provenance())
+    found = drift(folder, provenance(program_of(folder)))
     if as_json:
         print_json({"run": folder.name, "drift": [each.as_json() for each in found]})
     problems = [

@@ -58,4 +58,6 @@ def as_overrides(changes: Changes) -> tuple[str, ...]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return f"[{','.join(_shown(part) for part in value)}]"
     return "null" if value is None else str(value)

@@ -4,7 +4,7 @@ Hydra merges; what it would answer to a mistake is answered here, with every mis
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,10 @@ HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, Valu
 
 
 def compose(
-    arguments: Sequence[str], folders: Sequence[Path] = (), judge: Judge = is_valid
+    arguments: Sequence[str],
+    folders: Sequence[Path] = (),
+    judge: Judge = is_valid,
+    mended: Container[str] = (),
 ) -> Recipe:
     """Compose ``recipe=NAME key=value…`` into a checked :class:`Recipe`.
 
@@ -44,6 +47,7 @@ def compose(
         arguments: as on the command line; one of them is ``recipe=``.
         folders: folders that are searched first.
         judge: what counts as a valid repair.
+        mended: codes of rules that the recipe may break, because the caller mends them.
 
     Raises:
         UsageError: if an argument cannot be read.
@@ -54,13 +58,13 @@ def compose(
         raise UsageError("no recipe: say `recipe=NAME`", hint="`llmtrain recipes` lists them")
     path = search_path(folders)
     with _opened(path, asked.recipe) as (opened, name):
-        return _checked(_Composition(opened, name, asked), judge)
+        return _checked(_Composition(opened, name, asked), judge, mended)
 
 
-def _checked(composition: "_Composition", judge: Judge) -> Recipe:
+def _checked(composition: "_Composition", judge: Judge, mended: Container[str]) -> Recipe:
     recipe, problems = composition.recipe()
     if recipe is not None and not problems:
-        broken = violations(recipe)
+        broken = tuple(each for each in violations(recipe) if each.code not in mended)
         if not broken:
             return recipe
         raise RecipeError(composition.located(with_repairs(recipe, broken, judge)))

@@ -5,7 +5,6 @@ What is legal is decided by :mod:`llmtrain.config.rules`; these functions only c
 
 from dataclasses import dataclass
 from itertools import accumulate
-from math import ceil
 
 from llmtrain.config.parallel import Parallel
 from llmtrain.config.recipe import Recipe
@@ -41,8 +40,7 @@ def ranks_per_node(recipe: Recipe) -> int:
 def total_steps(recipe: Recipe) -> int | None:
     """Optimizer steps of the run: ``run.steps``, else what ``tokens`` need; None if neither.
 
-    A ramp takes more steps for the same tokens; they are counted one size after the other, each
-    size over its even share of the ramp's samples.
+    A ramp takes more steps for the same tokens (:func:`ramp_steps`).
     """
     if recipe.run.steps is not None:
         return recipe.run.steps
@@ -54,15 +52,40 @@ def total_steps(recipe: Recipe) -> int | None:
 
 def steps_for_samples(recipe: Recipe, samples: int) -> int:
     """Steps that consume ``samples`` sequences, ramp included."""
+    steps = 0
+    for size, count in ramp_steps(recipe):
+        taken = min(count, -(-samples // size))
+        steps, samples = steps + taken, max(0, samples - taken * size)
+    return steps - (-samples // recipe.batch.global_)
+
+
+def ramp_steps(recipe: Recipe) -> tuple[tuple[int, int], ...]:
+    """Pairs of global batch and steps with it, before the batch is full; empty without a ramp.
+
+    Each size begins with the first step that begins in its even share of the ramp's samples.
+    """
     ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
-    if ramp is None or len(sizes) == 1:
-        return -(-samples // sizes[-1])
-    steps = consumed = 0
+    if ramp is None:
+        return ()
+    found, consumed, rises = [], 0, len(sizes) - 1
     for rise, size in enumerate(sizes[:-1], start=1):
-        until = min(samples, rise * ramp.samples / (len(sizes) - 1))
-        taken = max(0, ceil((until - consumed) / size))
-        steps, consumed = steps + taken, consumed + taken * size
-    return steps + max(0, -(-(samples - consumed) // sizes[-1]))
+        # In whole numbers: samples x rises are counted.
+        left = rise * ramp.samples - consumed * rises
+        taken = max(0, -(-left // (size * rises)))
+        consumed += taken * size
+        found.append((size, taken))
+    return tuple(found)
+
+
+def step_samples(recipe: Recipe, done: int) -> range:
+    """The numbers of the samples that the step after ``done`` steps takes."""
+    first = 0
+    for size, count in ramp_steps(recipe):
+        if done < count:
+            return range(first + done * size, first + (done + 1) * size)
+        done, first = done - count, first + count * size
+    first += done * recipe.batch.global_
+    return range(first, first + recipe.batch.global_)
 
 
 def chunk_layers(recipe: Recipe) -> tuple[int, ...] | None:

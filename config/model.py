@@ -70,6 +70,9 @@ class Model:
     """Experts that every token passes, each as wide as a routed one."""
     dense_layers: int = 0
     """Layers at the start that stay dense in a MoE model."""
+    aux_loss: float = 0.01
+    """Weight of the loss that balances the experts (arXiv 2101.03961, section 2.2); 0: none.
+    The default is the paper's."""
     activation: Activation = "gelu"
     """geglu and swiglu are gated: the first matrix of the feed-forward is doubled."""
     norm: Norm = "layernorm"
@@ -107,6 +110,7 @@ class Model:
             at_least("shared_experts", self.shared_experts, 0),
             at_least("dense_layers", self.dense_layers, 0),
             at_least("mtp", self.mtp, 0),
+            at_least("aux_loss", self.aux_loss, 0),
             positive("norm_eps", self.norm_eps),
             positive("rope_base", self.rope_base),
             positive("init_std", self.init_std),

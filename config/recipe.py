@@ -13,6 +13,7 @@ from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Backend, Cluster, Nodes, Price
 from llmtrain.config.site import Site
 from llmtrain.config.training import Checkpoint, Optim, Run, Schedule
+from llmtrain.config.watch import Guard, Log, Profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,9 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     data: Data = field(default_factory=Data)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    guard: Guard = field(default_factory=Guard)
+    log: Log = field(default_factory=Log)
+    profile: Profile = field(default_factory=Profile)
     site: Site = field(default_factory=Site)
     run: Run = field(default_factory=Run)
     nodes: Nodes = field(default_factory=Nodes)

@@ -51,7 +51,7 @@ class Slurm:
     exclude: tuple[str, ...] = ()
     """Nodes that are not wanted."""
     segment: int | None = None
-    """Nodes that must lie in one block (``--segment``, Slurm 23.11)."""
+    """Nodes that must lie in one block (``--segment``, Slurm 24.05)."""
     switches: str | None = None
     """Leaf switches at the most, and how long to wait for them: ``2@12:00:00``."""
     groups: tuple[int, ...] = ()
@@ -201,7 +201,12 @@ class Site:
         return Problem(code="invalid_umask", key="umask", says=says)
 
     def _software_problem(self) -> Problem | None:
-        if self.software == "shared" or self.nvme:
+        if self.software == "shared":
+            return None
+        if self.container.runtime != "none":
+            says = f"= sbcast does not go with `site.container.runtime={self.container.runtime}`"
+            return Problem(code="conflict", key="software", says=says)
+        if self.nvme:
             return None
         says = "is needed with `site.software=sbcast`: the copy lies there"
         return Problem(code="missing", key="nvme", says=says)

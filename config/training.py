@@ -106,6 +106,9 @@ class Checkpoint:
     """Steps between two checkpoints; null: only at the end of the run and on request."""
     keep: int = 2
     """Newest checkpoints that are kept."""
+    async_: bool = True
+    """Training goes on while a checkpoint is written; it waits for a copy of the state in host
+    memory only."""
 
     def __post_init__(self) -> None:
         require(at_least("interval", self.interval, 1), at_least("keep", self.keep, 1))

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import asdict
 from typing import Any
 
 from llmtrain.launchers.launch import Launch
@@ -28,6 +29,10 @@ def as_json(launch: Launch) -> dict[str, Any]:
         "ranks_per_node": launch.ranks_per_node,
         "script": launch.script,
         "command": list(launch.command),
+        "commands": [{"where": c.where, "words": list(c.words)} for c in launch.commands],
+        "mounts": [asdict(mount) for mount in launch.mounts],
+        "later": [asdict(variable) for variable in launch.later],
+        "notes": list(launch.notes),
         "missing": list(launch.missing),
         "warnings": list(launch.warnings),
         "files": dict(launch.files),

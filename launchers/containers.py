@@ -27,13 +27,16 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
     found = [_site_mount(text) for text in site.mounts]
     run = "$LLMTRAIN_RUN"
     found.append(Mount(host=run, inside=run, source="the run's folder"))
-    if program.module and program.module.split(".")[0] == "llmtrain":
+    if is_ours(program):
         host, inside = provenance.package, INSIDE + provenance.package_inside
         found.append(Mount(host=host, inside=inside, source="llmtrain itself", read_only=True))
     wanted = {"site.checkpoints": site.checkpoints, "data.cache": recipe.data.cache}
     wanted |= {f"data.paths[{n}]": _parent(path) for n, path in enumerate(recipe.data.paths)}
     held = recipe.data.validation.paths
     wanted |= {f"data.validation.paths[{n}]": _parent(path) for n, path in enumerate(held)}
+    if provenance.program and provenance.program.is_here:
+        place = provenance.program.path
+        wanted["backend.path"] = _parent(place) if place.endswith(".py") else place
     for key, path in wanted.items():
         if path and path.startswith("/") and not _seen(path, found):
             found.append(Mount(host=path, inside=path, source=f"`{key}`"))
@@ -44,9 +47,14 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
 def names(variables: tuple[Variable, ...], recipe: Recipe, program: Program) -> tuple[str, ...]:
     """Every variable that must get inside: the ranks' environment and what the job adds."""
     ours = {"LLMTRAIN_PYTHON", "LLMTRAIN_RUN", "MASTER_ADDR", "MASTER_PORT"}
-    if program.module and program.module.split(".")[0] == "llmtrain":
+    if is_ours(program):
         ours.add("PYTHONPATH")
     return tuple(sorted({*(v.name for v in variables), *recipe.site.secrets.names, *ours}))
+
+
+def is_ours(program: Program) -> bool:
+    """Whether the ranks need llmtrain itself."""
+    return (program.module or "").split(".")[0] == "llmtrain"
 
 
 def checkout(recipe: Recipe, mounted: tuple[Mount, ...]) -> str:

@@ -10,6 +10,7 @@ from llmtrain.config.place import Cluster, EnvFact
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.site import Site
 from llmtrain.launchers.launch import Program, Variable
+from llmtrain.launchers.program_environment import program_environment
 
 Rule = Callable[[Recipe], bool]
 
@@ -35,7 +36,8 @@ class Environment:
 def environment(recipe: Recipe, program: Program) -> Environment:
     """The environment of ``recipe``'s ranks when they run ``program``."""
     found = {variable.name: variable for variable in _cluster(recipe)}
-    found |= {variable.name: variable for variable in program.environment}
+    asked = (*program_environment(recipe), *program.environment)
+    found |= {variable.name: variable for variable in asked}
     found |= {v.name: v for v in _given("site", recipe.site.name, recipe.site.env)}
     found |= {v.name: v for v in _given("recipe", recipe.name, recipe.env)}
     gaps = [name for name in _gaps(recipe) if name not in found]
@@ -112,20 +114,9 @@ def _given(kind: str, name: str, values: Mapping[str, str]) -> Iterator[Variable
         yield Variable(name=variable, value=value, source=where, reason=f"set by the {kind}")
 
 
-def _program_order_matters(recipe: Recipe) -> bool:
-    """Whether communication overlaps products only if kernels start in the program's order.
-
-    Megatron-LM asserts it for tp or cp above 1 before Blackwell, Megatron-DeepSpeed for sequence
-    parallel alone (``arguments.py`` of both); without either CUDA's own value is faster.
-    """
-    parallel = recipe.parallel
-    if recipe.backend.name == "megatron-deepspeed":
-        return parallel.sequence
-    return (parallel.tp > 1 or parallel.cp > 1) and recipe.cluster.gpu.arch != "blackwell"
-
-
 RULES: Mapping[str, Rule] = {
-    "cuda_device_max_connections": _program_order_matters,
+    # By program, version and architecture: ``program_environment.py`` decides.
+    "cuda_device_max_connections": lambda recipe: False,
     "no_network": lambda recipe: recipe.gpus <= recipe.cluster.gpus_per_node,
     "no_sharp": lambda recipe: not recipe.site.sharp,
     "sharp": lambda recipe: recipe.site.sharp,

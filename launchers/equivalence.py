@@ -1,7 +1,7 @@
 """One recipe on every backend: the same, approximated or impossible, why, and in which numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llmtrain.config.change import as_overrides, changed
@@ -33,7 +33,7 @@ class Equivalent:
     """What the program counts or does otherwise though it says the same."""
     mended: tuple[str, ...]
     """Overrides that only map the experiment and make it possible; empty: there are none."""
-    numbers: Mapping[str, float | None]
+    numbers: Mapping[str, float | bool | None]
     """Memory and time of the plan, those of the mended one where it is impossible."""
 
     def as_json(self) -> dict[str, Any]:
@@ -62,16 +62,11 @@ def equivalents(recipe: Recipe) -> tuple[Equivalent, ...]:
 
 
 def _on(recipe: Recipe, name: str, version: str | None, own: bool) -> Equivalent:
-    there = _moved(recipe, name, version, approximate=False)
-    problems = inexpressible(there)
-    nearly: tuple[Problem, ...] = ()
-    if problems:
-        approximate = _moved(recipe, name, version, approximate=True)
-        left = inexpressible(approximate)
-        if not left:
-            nearly, there, problems = approximated(approximate), approximate, ()
-    missing, differs = ((), ()) if problems else _rendered(there)
-    problems = problems + missing
+    there, problems, nearly = _asked(recipe, name, version)
+    plan, broken = _plan(there)
+    problems += broken
+    missing, differs = ((), ()) if problems or plan is None else _rendered(plan)
+    problems += missing
     mended = _mended(there, problems) if problems else None
     return Equivalent(
         backend=name,
@@ -81,8 +76,20 @@ def _on(recipe: Recipe, name: str, version: str | None, own: bool) -> Equivalent
         reasons=problems or nearly,
         differs=differs,
         mended=mended[0] if mended else (),
-        numbers=_numbers(mended[1] if mended else there) if mended or not problems else _unknown(),
+        numbers=_numbers(mended[1] if mended else None if problems else plan),
     )
+
+
+def _asked(
+    recipe: Recipe, name: str, version: str | None
+) -> tuple[Recipe, tuple[Problem, ...], tuple[Problem, ...]]:
+    """The recipe there, what cannot be expressed, and what would only be approximated."""
+    there = _moved(recipe, name, version, approximate=False)
+    problems = inexpressible(there)
+    near = _moved(recipe, name, version, approximate=True)
+    if problems and not inexpressible(near):
+        return near, (), approximated(near)
+    return there, problems, approximated(there)
 
 
 def _moved(recipe: Recipe, name: str, version: str | None, *, approximate: bool) -> Recipe:
@@ -98,15 +105,14 @@ def _moved(recipe: Recipe, name: str, version: str | None, *, approximate: bool)
     )
 
 
-def _rendered(recipe: Recipe) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+def _rendered(plan: Plan) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
     """Flags that the version lacks, and what the program says of itself."""
-    plan = _plan(recipe)
-    if plan is None or recipe.backend.name not in BACKENDS:
+    recipe = plan.recipe
+    if recipe.backend.name not in BACKENDS:
         return (), ()
-    # That it does not fit is another matter: the arguments say the same.
-    fitting = _without_errors(plan)
     try:
-        found = program(fitting)
+        # That it does not fit is another matter: the arguments say the same.
+        found = program(replace(plan, errors=()))
     except LlmtrainError as error:
         return error.problems, ()
     accepted = {problem.message for problem in approximated(recipe)}
@@ -114,26 +120,22 @@ def _rendered(recipe: Recipe) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
     return (), (*(text for text in found.warnings if text not in accepted), *needed)
 
 
-def _without_errors(plan: Plan) -> Plan:
-    from dataclasses import replace
-
-    return replace(plan, errors=())
-
-
-def _mended(recipe: Recipe, problems: tuple[Problem, ...]) -> tuple[tuple[str, ...], Recipe] | None:
+def _mended(recipe: Recipe, problems: tuple[Problem, ...]) -> tuple[tuple[str, ...], Plan] | None:
     """All repairs that the limits offer, together, where they leave nothing impossible."""
     repairs = [repair for problem in problems for repair in problem.repairs[:1]]
     overrides = {word for repair in repairs for word in repair.overrides}
     if not overrides:
         return None
-    changes = dict(word.partition("=")[::2] for word in sorted(overrides))
+    pairs = (word.partition("=")[::2] for word in sorted(overrides))
+    changes = {key: _value(text) for key, text in pairs}
     try:
-        mended = changed(recipe, {key: _value(text) for key, text in changes.items()})
+        mended = changed(recipe, changes)
     except (RecipeError, KeyError):
         return None
-    if inexpressible(mended) or _plan(mended) is None or _rendered(mended)[0]:
+    plan = None if inexpressible(mended) else _plan(mended)[0]
+    if plan is None or _rendered(plan)[0]:
         return None
-    return as_overrides({key: _value(text) for key, text in changes.items()}), mended
+    return as_overrides(changes), plan
 
 
 def _value(text: str) -> Any:
@@ -142,24 +144,18 @@ def _value(text: str) -> Any:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def _plan(recipe: Recipe) -> Plan | None:
+def _plan(recipe: Recipe) -> tuple[Plan | None, tuple[Problem, ...]]:
     try:
-        return make_plan(recipe)
-    except RecipeError:
-        return None
+        return make_plan(recipe), ()
+    except RecipeError as error:
+        return None, error.problems
 
 
-def _numbers(recipe: Recipe) -> dict[str, float | None]:
-    plan = _plan(recipe)
-    if plan is None:
-        return _unknown()
-    speed = plan.speed
+def _numbers(plan: Plan | None) -> dict[str, float | bool | None]:
+    speed = plan.speed if plan else None
     return {
-        "peak_memory_bytes": plan.peak_memory_bytes,
+        "peak_memory_bytes": plan.peak_memory_bytes if plan else None,
+        "fits": None if plan is None or plan.verdict is None else plan.verdict != "no",
         "step_seconds": speed.step_seconds if speed else None,
-        "parameters": plan.total_parameters,
+        "parameters": plan.total_parameters if plan else None,
     }
-
-
-def _unknown() -> dict[str, float | None]:
-    return {"peak_memory_bytes": None, "step_seconds": None, "parameters": None}

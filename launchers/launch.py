@@ -47,6 +47,16 @@ class Mount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """What is started somewhere in the job."""
+
+    where: str
+    """Where and how often: once, on each node, for each rank."""
+    words: tuple[str, ...]
+    """Unquoted; shell variables as ``$NAME``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What every rank runs, as a backend says it. The working directory is the run's folder."""
 
@@ -93,6 +103,10 @@ class Launch:
     """Name of the file that starts the job: ``job.sh`` or ``job.sbatch``."""
     files: Mapping[str, str]
     """Everything that is written into the run's folder, SHA256SUMS included, by name."""
+    commands: tuple[Command, ...] = ()
+    """Every command on the way to a rank, the outermost first."""
+    later: tuple[Variable, ...] = ()
+    """Variables whose value only the job finds out; the value says how."""
     missing: tuple[str, ...] = ()
     """Recipe keys that must be given before this can start."""
     mounts: tuple[Mount, ...] = ()
@@ -115,6 +129,10 @@ class Job:
     """What it starts on one node, unquoted; shell variables as ``$NAME``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Further files that it needs in the run's folder, by name."""
+    commands: tuple[Command, ...] = ()
+    """Every command on the way to a rank, the outermost first."""
+    later: tuple[Variable, ...] = ()
+    """Variables whose value only the job finds out; the value says how."""
     mounts: tuple[Mount, ...] = ()
     """What a container sees of the node."""
     notes: tuple[str, ...] = ()

@@ -1,10 +1,12 @@
 """Plan -> Launch: one function without side effects. A dry run is stopping here."""
 
+from dataclasses import replace
+
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.launchers.backends import program
 from llmtrain.launchers.content import content, launch_json
 from llmtrain.launchers.digest import sums
-from llmtrain.launchers.environment import Environment, environment
+from llmtrain.launchers.environment import environment
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers import scheduler
@@ -19,6 +21,7 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
     """
     todo = program(plan)
     ranks = environment(plan.recipe, todo)
+    todo = replace(todo, missing=(*todo.missing, *ranks.missing))
     job = scheduler(plan.recipe.site.scheduler).job(plan, todo, ranks.variables, provenance)
     files = {
         **content(plan, todo, ranks.variables, provenance),
@@ -38,7 +41,9 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         files=dict(sorted(files.items())),
         mounts=job.mounts,
         notes=job.notes,
-        missing=_missing(todo.missing, ranks),
+        commands=job.commands,
+        later=job.later,
+        missing=todo.missing,
         warnings=(
             *(warning.message for warning in plan.warnings),
             *todo.warnings,
@@ -57,9 +62,14 @@ def require_startable(launch: Launch) -> None:
     problems = [Problem(code="missing", key=key, says="must be given") for key in launch.missing]
     if problems:
         raise LaunchError(problems)
+    require_clean(launch)
+
+
+def require_clean(launch: Launch) -> None:
+    """Refuse a launch whose files would hold a secret.
+
+    Raises:
+        LaunchError: naming each file and line.
+    """
     pairs = ((variable.name, variable.value) for variable in launch.environment)
     require_no_secrets(launch.files, pairs)
-
-
-def _missing(program_keys: tuple[str, ...], ranks: Environment) -> tuple[str, ...]:
-    return (*program_keys, *ranks.missing)

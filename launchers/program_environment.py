@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Variable
+from llmtrain.planner.limits import version_of
 
 Rule = Callable[[Recipe], Iterator[Variable]]
 
-MEGATRON = "Megatron-LM core_v0.19.0 megatron/training/arguments.py (validate_args)"
+VALIDATION = "megatron/training/arguments.py (validate_args)"
+MEGATRON = f"Megatron-LM core_v0.19.0 {VALIDATION}"
+CORE = "megatron-core 0.16.1 tensor_parallel/layers.py"
 DEEPSPEED = "Megatron-DeepSpeed 4efb479d megatron/arguments.py (validate_args)"
 ENGINE = "NVIDIA/TransformerEngine@d0067d0d docs/envvars.rst"
+PERFORMANCE = "NVIDIA-NeMo/Megatron-Bridge (environment of its b200 and gb200 recipes)"
 BRIDGE = "NVIDIA-NeMo/Megatron-Bridge@067f987d docs/recipe-usage.md"
 WATCHDOG = "pytorch 2.13.0 torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp"
 
@@ -30,22 +34,36 @@ def program_environment(recipe: Recipe) -> tuple[Variable, ...]:
 
 
 def launch_order(recipe: Recipe) -> Iterator[Variable]:
-    """CUDA_DEVICE_MAX_CONNECTIONS = 1 where the program asserts it, and nowhere else.
+    """CUDA_DEVICE_MAX_CONNECTIONS: 1 where the program asserts it, several queues on Blackwell.
 
     Communication of tensor and context parallel overlaps products only if kernels start in the
     program's order, which one hardware queue gives before Blackwell. Sharded weights (FSDP, ZeRO-3)
     want several queues: Megatron-LM asserts that it is not 1 there.
     """
-    parallel = recipe.parallel
-    if recipe.backend.name == "megatron-deepspeed":
-        if parallel.sequence:
-            reason = "sequence parallel overlaps communication in launch order; asserted"
-            yield _variable("CUDA_DEVICE_MAX_CONNECTIONS", "1", reason, DEEPSPEED)
-        return
-    split = parallel.tp > 1 or parallel.cp > 1
-    if split and recipe.optim.zero < 3 and recipe.cluster.gpu.arch not in ("blackwell", "cpu"):
-        reason = "tensor and context parallel overlap communication in launch order; asserted"
-        yield _variable("CUDA_DEVICE_MAX_CONNECTIONS", "1", reason, MEGATRON)
+    value, reason, source = _queues(recipe)
+    if value:
+        yield _variable("CUDA_DEVICE_MAX_CONNECTIONS", value, reason, source)
+
+
+def _queues(recipe: Recipe) -> tuple[str, str, str]:
+    """Value, reason and source; without tensor or context parallel CUDA's own value is faster."""
+    parallel, backend = recipe.parallel, recipe.backend.name
+    blackwell = recipe.cluster.gpu.arch == "blackwell"
+    if backend == "megatron-deepspeed":
+        reason = "sequence parallel overlaps communication in launch order; asserted"
+        return ("1" if parallel.sequence else "", reason, DEEPSPEED)
+    if recipe.optim.zero > 1 or max(parallel.tp, parallel.cp) == 1 or backend == "deepspeed":
+        return ("", "", "")
+    if backend == "megatron-core":
+        reason = "tensor parallel overlaps communication in launch order; it warns otherwise"
+        return ("" if blackwell else "1", reason, CORE)
+    # Its condition reads "tp > 1 or cp > 1 and before Blackwell": tp is asserted on any GPU.
+    oldest = version_of(recipe) == "v0.12.0rc3" and parallel.tp > 1
+    if blackwell and not oldest:
+        reason = "Blackwell overlaps communication without launch order; NVIDIA's recipes set 32"
+        return ("32", reason, PERFORMANCE)
+    reason = "tensor and context parallel overlap communication in launch order; asserted"
+    return ("1", reason, f"Megatron-LM {version_of(recipe)} {VALIDATION}")
 
 
 def allocator(recipe: Recipe) -> Iterator[Variable]:

@@ -1,5 +1,6 @@
 """Where a launch was prepared: code, packages, interpreter. The only look at the machine."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,33 @@ import llmtrain
 
 PACKAGES = ("torch", "megatron-core", "deepspeed", "numpy", "hydra-core", "omegaconf")
 """Packages whose versions change what a run computes."""
+
+
+FILES = 200
+"""So many names of files that git does not know are kept."""
+DIFF_BYTES = 1_000_000
+"""Of a longer difference only the digest is kept: Slurm takes no script above 4 MB
+(``max_script_size``, slurm.conf(5)), and everything stands in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Code:
+    """A checkout: what was in it when the launch was prepared."""
+
+    path: str
+    """Its folder."""
+    is_here: bool = False
+    """It is on this machine, not only on the nodes or in an image."""
+    commit: str | None = None
+    """Git commit; None: it is no checkout, or is not here."""
+    diff: str = ""
+    """What differs from that commit."""
+    untracked: tuple[str, ...] = ()
+    """Files that git does not know, and the difference therefore does not show."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for provenance.json, but for where it lies."""
+        return {"commit": self.commit, "diff": self.diff, "untracked": list(self.untracked)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +55,10 @@ class Provenance:
     the checkout around it."""
     packages: dict[str, str | None]
     """Versions; None: not installed."""
-    commit: str | None = None
-    """Git commit of the working directory; None: it is no checkout."""
-    diff: str = ""
-    """What differs from that commit."""
+    here: Code = Code(path=".")
+    """The working directory."""
+    program: Code | None = None
+    """The checkout that the recipe names, ``backend.path``; None: it names none."""
 
     def as_json(self) -> dict[str, Any]:
         """The content of provenance.json, but for the container's image, which the site names."""
@@ -38,13 +66,18 @@ class Provenance:
             "llmtrain": llmtrain.__version__,
             "python": sys.version.split()[0],
             "packages": self.packages,
-            "git": {"commit": self.commit, "diff": self.diff},
+            "git": self.here.as_json(),
+            "program": self.program and {"path": self.program.path, **self.program.as_json()},
         }
 
 
-def provenance(folder: Path | None = None) -> Provenance:
-    """Read it from this machine; ``folder`` is the checkout, the working directory by default."""
-    where = folder or Path.cwd()
+def provenance(program: str | None = None, here: Path | None = None) -> Provenance:
+    """Read it from this machine.
+
+    Args:
+        program: the checkout of the training program.
+        here: the checkout that this is prepared in, the working directory by default.
+    """
     own = Path(llmtrain.__file__).parent
     # In a checkout the package holds links to the folders beside it.
     package = own.parent if (own / "config").is_symlink() else own
@@ -53,8 +86,27 @@ def provenance(folder: Path | None = None) -> Provenance:
         package=str(package),
         package_inside="" if package != own else "/llmtrain",
         packages={name: _version(name) for name in PACKAGES},
+        here=code(here or Path()),
+        program=code(Path(program)) if program else None,
+    )
+
+
+def code(folder: Path) -> Code:
+    """What is in the checkout ``folder``, which need not be one."""
+    if not folder.exists():
+        return Code(path=str(folder))
+    where = folder if folder.is_dir() else folder.parent
+    diff = _git(where, "diff", "--no-color", "--no-ext-diff", "HEAD")
+    if len(diff.encode()) > DIFF_BYTES:
+        digest = hashlib.sha256(diff.encode()).hexdigest()
+        diff = f"not kept: {len(diff.encode())} bytes with sha256 {digest}"
+    others = _git(where, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/")
+    return Code(
+        path=str(folder),
+        is_here=True,
         commit=_git(where, "rev-parse", "HEAD") or None,
-        diff=_git(where, "diff", "--no-color", "--no-ext-diff", "HEAD"),
+        diff=diff,
+        untracked=tuple(sorted(name for name in others.split("\0") if name)[:FILES]),
     )
 
 

@@ -1,5 +1,6 @@
 """Secrets are named in a recipe and never written: what looks like one is not let into a file."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ def require_no_secrets(
         LaunchError: naming file and line of each, without the secret.
     """
     values = [value for value in known if len(value) >= SHORTEST]
+    values += [json.dumps(value, ensure_ascii=False)[1:-1] for value in values]
     problems = [
         _problem(f"`{name}` would be written with its value")
         for name, value in environment
@@ -65,6 +67,8 @@ def known_values(secrets: Secrets) -> tuple[str, ...]:
 
 def _found(file: str, text: str, values: list[str]) -> Iterable[str]:
     for number, line in enumerate(text.split("\n"), start=1):
+        # In JSON the beginning of a word may follow the letter of an escape.
+        line = re.sub(r"\\[nrt]", " ", line) if file.endswith(".json") else line
         for what, pattern in PATTERNS.items():
             if re.search(pattern, line):
                 yield f"{file}, line {number}, holds what looks like {what}"

@@ -1,9 +1,10 @@
 """What the ranks of a node send to those of others in a step, for the order of nodes on switches.
 
 Only what depends on the order counts: the rings of data, context and tensor parallel groups and
-the line of pipeline stages, each at its stride. Sizes: Narayanan et al. 2021 (arXiv 2104.04473),
-section 3.2 for pipeline and tensor parallel; a ring all-reduce of n ranks sends 2 (n - 1) / n of
-its bytes over each of its edges (Patarasuk and Yuan 2009).
+the pipeline's stages (a line; a ring where each has several chunks), each at its stride. Sizes:
+Narayanan et al. 2021 (arXiv 2104.04473), section 3.2 for pipeline and tensor parallel; a ring
+all-reduce of n ranks sends 2 (n - 1) / n of its bytes over each of its edges (Patarasuk and Yuan
+2009).
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,8 @@ def _edges(plan: Plan) -> Iterator[Edge]:
                 axis=axis.name,
                 stride=max(1, axis.stride // per_node),
                 size=axis.nodes,
-                ring=axis.name != "pp",
+                # With several chunks a stage the last stage sends to the first.
+                ring=axis.name != "pp" or plan.recipe.parallel.vpp > 1,
                 edge_bytes=_sent(plan, axis) * min(per_node, axis.stride),
             )
 

@@ -86,11 +86,19 @@ def reduce_seconds(links: Links, group: Group, message: Quantity) -> Quantity:
     return 2.0 * gather_seconds(links, group, message)
 
 
-def exchange_seconds(links: Links, group: Group, message: Quantity) -> Quantity:
+def exchange_seconds(
+    links: Links, group: Group, message: Quantity, copies: Quantity = 1.0
+) -> Quantity:
     """All-to-all in which each rank holds ``message`` bytes.
 
     What stays on the rank is not sent; what leaves the node goes through the rank's share of the
     NICs.
+
+    Args:
+        links: what connects the ranks.
+        group: the ranks.
+        message: bytes that a rank holds, all copies of a token counted.
+        copies: of a token, of which a node that takes several gets one; 1: every copy is sent.
     """
     inside = ranks_in_node(links, group)
     rate = links.curves.all_to_all
@@ -99,7 +107,14 @@ def exchange_seconds(links: Links, group: Group, message: Quantity) -> Quantity:
     remote = links.nic * _share(links.curves.network, size) * rate
     near = (inside - 1) / group.size * message / local
     far = (group.size - inside) / group.size * message / remote
+    far = far * sent_share(group.size / inside, copies)
     return choose(group.size > 1, largest(near, far), 0.0)
+
+
+def sent_share(nodes: Quantity, copies: Quantity) -> Quantity:
+    """Of ``copies`` that go to random nodes: how many nodes get one, as a share of the copies."""
+    missed: Quantity = (1.0 - 1.0 / nodes) ** copies
+    return nodes * (1.0 - missed) / copies
 
 
 def send_seconds(links: Links, stride: Quantity, message: Quantity) -> Quantity:

@@ -224,5 +224,6 @@ def expert_traffic(case: Case) -> Traffic:
     group = Group(size=layout.ep, stride=layout.etp)
     held = tokens(model, layout) / layout.tp * (model.topk or 1) * model.hidden * 2.0
     seen = 1.0 - case.machine.stack.expert_overlap
-    one = exchange_seconds(case.links, group, held) * seen
+    copies = choose(case.machine.stack.expert_once > 0, 1.0 * (model.topk or 1), 1.0)
+    one = exchange_seconds(case.links, group, held, copies) * seen
     return Traffic(forward=2.0 * one, backward=2.0 * one)

@@ -66,6 +66,8 @@ class Curves:
     """Factor on the time of a product whose rows are no multiples of 128 bytes."""
     watts: float
     """Design power at which ``gemm`` holds; boards with another one run at another clock."""
+    watts_tflops: float
+    """bf16 peak of the board that has this power."""
     power: float
     """Exponent of that: 0 where power does not limit products."""
     memory: Rate
@@ -107,6 +109,7 @@ def curves_from(data: Mapping[str, Any]) -> Curves:
         smooth=data["gemm"]["smooth"],
         misaligned=data["gemm"]["misaligned"],
         watts=data["power"]["watts"],
+        watts_tflops=data["power"]["tflops"],
         power=data["power"]["exponent"],
         memory=_rate(data["memory"]),
         attention=MappingProxyType(

@@ -31,6 +31,8 @@ class Machine:
     """Of the layers' products: fp8, bf16, fp16, tf32 or fp32."""
     attention: str
     """The attention kernel."""
+    block_scales: bool = False
+    """FP8 with a scale for each block (blockwise, MXFP8)."""
 
     def numbers_of(self, gemm: Gemm) -> str:
         """In which numbers ``gemm`` is computed."""
@@ -38,10 +40,13 @@ class Machine:
 
     @property
     def clock(self) -> float:
-        """What the board's power makes of the clock."""
-        if not self.curves.power or self.gpu.tdp_watts is None:
+        """What the board's power makes of its peak: boards of one silicon that power limits differ
+        by their power, not by the peak of their data sheets."""
+        curves, gpu = self.curves, self.gpu
+        if not curves.power or gpu.tdp_watts is None:
             return 1.0
-        return float((self.gpu.tdp_watts / self.curves.watts) ** self.curves.power)
+        rated = curves.watts_tflops / (gpu.bf16_tflops or curves.watts_tflops)
+        return float(rated * (gpu.tdp_watts / curves.watts) ** curves.power)
 
     @property
     def memory_rate(self) -> float:
@@ -110,7 +115,9 @@ def gemm_backward(machine: Machine, gemm: Gemm) -> Quantity:
 def _cast(machine: Machine, numbers: str, elements: Quantity) -> Quantity:
     if numbers != "fp8":
         return 0.0
-    return elements * machine.stack.cast / machine.memory_rate
+    stack = machine.stack
+    each = stack.cast_blocks if machine.block_scales else stack.cast
+    return elements * each / machine.memory_rate
 
 
 def core_forward(machine: Machine, core: Core) -> Quantity:

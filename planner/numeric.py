@@ -27,7 +27,11 @@ def smallest(first: Quantity, *others: Quantity) -> Quantity:
 
 def rounded_up(value: Quantity) -> Quantity:
     """The next whole number, element by element."""
-    return -(-value // 1)
+    if isinstance(value, (int, float)):
+        return -(-value // 1)
+    import numpy
+
+    return cast(Quantity, numpy.ceil(value))
 
 
 def choose(condition: object, first: Quantity, second: Quantity) -> Quantity:

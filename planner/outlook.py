@@ -72,9 +72,12 @@ class Outlook:
     """Space."""
 
 
-def outlook_of(recipe: Recipe) -> Outlook | None:
-    """The outlook of ``recipe``; None where its length or its step time is not known."""
-    length = length_of(recipe)
+def outlook_of(recipe: Recipe, stack: str | None = None) -> Outlook | None:
+    """The outlook of ``recipe``; None where its length or its step time is not known.
+
+    ``stack``: see :func:`llmtrain.planner.length.length_of`.
+    """
+    length = length_of(recipe, stack)
     if length is None or length.seconds <= 0:
         return None
     step = length.seconds / length.steps

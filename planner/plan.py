@@ -18,10 +18,11 @@ from llmtrain.config.layout import (
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
+from llmtrain.planner.advice import advice
 from llmtrain.planner.checkpoints import checkpoint_bytes
-from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.index_cache import index_warnings
 from llmtrain.planner.memory import Memory, Peak, peak_memory
+from llmtrain.planner.mending import is_launchable, problems_of
 from llmtrain.planner.outlook import Outlook, outlook_json, outlook_of, outlook_warnings
 from llmtrain.planner.parameters import (
     active_parameters,
@@ -31,7 +32,9 @@ from llmtrain.planner.parameters import (
 )
 from llmtrain.planner.sets import SetUse, sets_json, sets_of, sets_warnings
 from llmtrain.planner.speed import Speed, speed_json, speed_of
-from llmtrain.planner.verdict import Verdict, fits, out_of_memory, verdict
+from llmtrain.planner.verdict import Verdict, verdict
+
+__all__ = ["SCHEMA", "Plan", "Stage", "is_launchable", "make_plan", "plan_json"]
 
 SCHEMA = 1
 """Version of ``plan --json`` and plan.json."""
@@ -121,7 +124,7 @@ def make_plan(recipe: Recipe) -> Plan:
     if broken:
         raise RecipeError(with_repairs(recipe, broken, is_launchable))
     chunks, peaks = stage_layers(recipe), peak_memory(recipe)
-    outlook, sets = outlook_of(recipe), sets_of(recipe)
+    outlook, speed, sets = outlook_of(recipe), speed_of(recipe), sets_of(recipe)
     return Plan(
         recipe=recipe,
         nodes=node_count(recipe),
@@ -136,26 +139,17 @@ def make_plan(recipe: Recipe) -> Plan:
         stages=tuple(
             _stage(recipe, number, layers, peaks[number]) for number, layers in enumerate(chunks)
         ),
-        speed=speed_of(recipe),
+        speed=speed,
         outlook=outlook,
         sets=sets,
         warnings=(
+            *advice(recipe, peaks, speed),
             *outlook_warnings(recipe, outlook),
             *sets_warnings(recipe, sets),
             *index_warnings(recipe, sets),
         ),
-        errors=inexpressible(recipe) + out_of_memory(recipe, peaks, is_expressible),
+        errors=problems_of(recipe, peaks),
     )
-
-
-def is_launchable(recipe: Recipe) -> bool:
-    """Whether ``recipe`` breaks no rule, its backend can express it, and it fits its GPUs."""
-    return is_expressible(recipe) and fits(recipe)
-
-
-def is_expressible(recipe: Recipe) -> bool:
-    """Whether ``recipe`` breaks no rule and its backend can express it."""
-    return not violations(recipe) and not inexpressible(recipe)
 
 
 def _stage(recipe: Recipe, number: int, chunks: tuple[tuple[int, ...], ...], peak: Peak) -> Stage:
@@ -197,7 +191,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         **speed_json(plan.speed),
         **outlook_json(plan.outlook),
         "checkpoint_bytes": checkpoint_bytes(recipe),
-        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings],
+        "warnings": [warning.as_json() for warning in plan.warnings],
         "errors": [error.as_json() for error in plan.errors],
     }
 

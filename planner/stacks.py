@@ -38,6 +38,8 @@ class Stack:
     """Bytes a parameter that summing gradients costs a micro-batch, beside the product."""
     cast: float
     """Bytes an element that a conversion to FP8 costs."""
+    cast_blocks: float
+    """The same where blocks have scales of their own (blockwise, MXFP8)."""
     kernels: float
     """Kernels of a layer's forward pass; the backward pass launches twice as many."""
     moe_kernels: float
@@ -52,6 +54,8 @@ class Stack:
     """Flag: pipeline messages are cut over the tensor parallel ranks."""
     expert_overlap: float
     """Share of the expert parallel exchanges hidden behind other micro-batches."""
+    expert_once: float
+    """Flag: a token goes to each node once and is copied there (DeepEP, HybridEP)."""
     pipeline_overlap: float
     """Share of the pipeline's messages hidden where chunks interleave."""
     reduce_bytes: float

@@ -32,6 +32,17 @@ class Partition:
     """CPUs of a node, the fewest."""
     up: bool = True
     """It takes jobs."""
+    preemption: str = "OFF"
+    """What happens to its jobs when others are more urgent."""
+    grace_seconds: int = 0
+    """Time that a preempted job is given."""
+
+    @property
+    def gpus_per_node(self) -> int | None:
+        """Of the node with most of them; None: Slurm does not say."""
+        words = (gres.split(":") for each in self.gres for gres in each.split(","))
+        counts = [int(found[-1]) for found in words if found[0] == "gpu" and found[-1].isdigit()]
+        return max(counts, default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +61,8 @@ class Facts:
     """Quality of service: name to longest wall clock."""
     account: str | None = None
     """The user's default."""
+    accounts: tuple[str, ...] = ()
+    """All that the user may name."""
     mpi: tuple[str, ...] = ()
     """What ``srun --mpi`` knows."""
     runtimes: tuple[str, ...] = ()
@@ -70,8 +83,9 @@ def detect() -> Facts:
         version=config.get("SLURM_VERSION", ""),
         config=config,
         partitions=partitions(),
-        qos=_qos(_ask("sacctmgr", "-nP", "show", "qos", "format=name,maxwall", may_fail=True)),
-        account=_account(),
+        qos=qos(),
+        account=next(iter(_users("user", "defaultaccount")), None),
+        accounts=_users("assoc", "account"),
         mpi=tuple(re.findall(r"^\s+([a-z]\w*)\s*$", _list_of_mpi(), re.MULTILINE)),
         runtimes=_runtimes(),
         fabric=tuple(sorted(path.name for path in FABRIC.glob("*"))),
@@ -107,6 +121,8 @@ def _partition(said: Mapping[str, str], shapes: list[tuple[int, str]]) -> Partit
         gres=tuple(sorted({_plain(gres) for _, gres in shapes} - {"(null)"})),
         cpus=min((cpus for cpus, _ in shapes), default=None),
         up=said.get("State", "UP") == "UP",
+        preemption=said.get("PreemptMode", "OFF"),
+        grace_seconds=int(said["GraceTime"]) if said.get("GraceTime", "").isdigit() else 0,
     )
 
 
@@ -120,16 +136,19 @@ def _config(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _qos(text: str) -> dict[str, str]:
+def qos() -> dict[str, str]:
+    """Quality of service: name to longest wall clock; empty where there is no accounting."""
+    text = _ask("sacctmgr", "-nP", "show", "qos", "format=name,maxwall", may_fail=True)
     pairs = (line.partition("|") for line in text.splitlines() if line.strip())
     return {name: wall.strip("|") or "no limit" for name, _, wall in pairs}
 
 
-def _account() -> str | None:
-    words = ("sacctmgr", "-nP", "show", "user", "withassoc", "format=defaultaccount")
+def _users(kind: str, field: str) -> tuple[str, ...]:
+    """What accounting knows of this user, in its order."""
     who = _ask("id", "-un", may_fail=True).strip()
-    said = _ask(*words, f"name={who}", may_fail=True).split()
-    return said[0] if said else None
+    key = "name" if kind == "user" else "user"
+    words = ("sacctmgr", "-nP", "show", kind, f"{key}={who}", f"format={field}")
+    return tuple(dict.fromkeys(_ask(*words, may_fail=True).split()))
 
 
 def _list_of_mpi() -> str:

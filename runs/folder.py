@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import stat
 from collections.abc import Iterator
 from datetime import datetime
 from difflib import get_close_matches
@@ -20,8 +21,10 @@ def runs_root(site: Site | None = None) -> Path:
     return Path(named).expanduser() if named else Path("outputs")
 
 
-def make_folder(launch: Launch, root: Path, now: datetime) -> Path:
+def make_folder(launch: Launch, root: Path, now: datetime, site: Site | None = None) -> Path:
     """Write the run's folder under ``root``; it appears whole, under its final name.
+
+    Its files belong to ``site.group`` and follow ``site.umask``.
 
     Raises:
         LaunchError: if it cannot be written.
@@ -30,19 +33,27 @@ def make_folder(launch: Launch, root: Path, now: datetime) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         draft = root / f".{name}.{os.getpid()}"
+        before = os.umask(int(site.umask, 8)) if site and site.umask else None
         try:
-            _write(draft, launch)
+            _write(draft, launch, site.group if site else None)
             return _settle(draft, root, name)
         finally:
+            if before is not None:
+                os.umask(before)
             shutil.rmtree(draft, ignore_errors=True)
+    except LookupError as error:
+        raise LaunchError(Problem(code="no_group", key="site.group", says=str(error))) from error
     except OSError as error:
         says = f"the run's folder cannot be written: {error}"
         hint = "`LLMTRAIN_RUNS` or `site.runs` says where runs go"
         raise LaunchError(Problem(code="folder", says=says, hint=hint)) from error
 
 
-def _write(draft: Path, launch: Launch) -> None:
+def _write(draft: Path, launch: Launch, group: str | None) -> None:
     draft.mkdir()
+    if group:
+        shutil.chown(draft, group=group)
+        draft.chmod(draft.stat().st_mode | stat.S_ISGID)  # what is made inside inherits it
     for name, text in launch.files.items():
         path = draft / name
         path.parent.mkdir(parents=True, exist_ok=True)

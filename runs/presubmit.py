@@ -1,5 +1,6 @@
 """What can be known before a job waits for days: limits, paths, space, cost, predicted start."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.schedulers.slurm_time import limit_seconds
 from llmtrain.planner.plan import Plan, plan_json
-from llmtrain.runs.detect import Partition, partitions
+from llmtrain.runs.detect import Partition, partitions, qos
 from llmtrain.runs.slurm import Unreachable, ask_slurm, said
 
 
@@ -28,7 +29,7 @@ def require_within_limits(plan: Plan) -> None:
         says = f"= {name!r} is no partition of this Slurm"
         hint = f"partitions: {', '.join(known)}"
         raise LaunchError(Problem(code="no_partition", key="site.partition", says=says, hint=hint))
-    problems = list(_beyond(plan, known[name]))
+    problems = [*_beyond(plan, known[name]), *_beyond_qos(plan)]
     if problems:
         raise LaunchError(problems)
 
@@ -41,10 +42,29 @@ def _beyond(plan: Plan, partition: Partition) -> Iterator[Problem]:
         yield Problem(code="too_many_nodes", says=says)
     if not partition.up:
         yield Problem(code="closed", says=f"partition {partition.name} takes no jobs now")
-    wanted = limit_seconds(site.time_limit) if site.time_limit else 0
-    longest = limit_seconds(partition.max_time)
+    offered = partition.gpus_per_node
+    if plan.recipe.cluster.device == "cuda" and offered and plan.ranks_per_node > offered:
+        says = f"the run needs {plan.ranks_per_node} GPUs of a node; {partition.name} has {offered}"
+        yield Problem(code="too_many_gpus", says=says)
+    yield from _too_long(site.time_limit, partition.max_time, partition.name)
+
+
+def _beyond_qos(plan: Plan) -> Iterator[Problem]:
+    name, known = plan.recipe.site.qos, qos()
+    if name is None or not known:
+        return
+    if name not in known:
+        says = f"= {name!r} is no quality of service of this Slurm: {', '.join(known)}"
+        yield Problem(code="no_qos", key="site.qos", says=says)
+    elif known[name] != "no limit":
+        yield from _too_long(plan.recipe.site.time_limit, known[name], f"qos {name}")
+
+
+def _too_long(asked: str | None, most: str, whose: str) -> Iterator[Problem]:
+    wanted = limit_seconds(asked) if asked else 0
+    longest = limit_seconds(most)
     if longest is not None and (wanted is None or wanted > longest):
-        says = f"= {site.time_limit} is above the {partition.max_time} of {partition.name}"
+        says = f"= {asked} is above the {most} of {whose}"
         yield Problem(code="too_long", key="site.time_limit", says=says)
 
 
@@ -54,13 +74,20 @@ def require_paths(plan: Plan) -> None:
     Raises:
         LaunchError: naming each path that is not there.
     """
-    missing = [(key, path) for key, path in _paths(plan) if not Path(path).expanduser().exists()]
+    found = ((key, path, _trouble(path)) for key, path in _paths(plan))
     problems = [
-        Problem(code="no_path", key=key, says=f"= {path} does not exist here")
-        for key, path in missing
+        Problem(code="no_path", key=key, says=f"= {path} {says}")
+        for key, path, says in found
+        if says
     ]
     if problems:
         raise LaunchError(problems)
+
+
+def _trouble(path: str) -> str:
+    if not path.startswith(("/", "~")):
+        return "is relative: the ranks work in the run's folder"
+    return "" if Path(path).expanduser().exists() else "does not exist here"
 
 
 def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -83,7 +110,7 @@ def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def space_warnings(plan: Plan, root: Path) -> tuple[str, ...]:
-    """Whether the checkpoints that are kept find room, as far as this machine can see."""
+    """Whether the checkpoints that are kept find room: on the disk, and in the user's quota."""
     size = plan_json(plan).get("checkpoint_bytes")
     place = Path(plan.recipe.site.checkpoints or root)
     while not place.exists():
@@ -91,10 +118,28 @@ def space_warnings(plan: Plan, root: Path) -> tuple[str, ...]:
     if not size:
         return ()
     # One more than are kept: the oldest goes when the newest is complete.
-    needed, free = size * (plan.recipe.checkpoint.keep + 1), shutil.disk_usage(place).free
-    if needed <= free:
-        return ()
-    return (f"checkpoints need {needed / 1e12:.2f} TB, and {place} has {free / 1e12:.2f} TB free",)
+    needed = size * (plan.recipe.checkpoint.keep + 1)
+    rooms = {"has": shutil.disk_usage(place).free, "your quota leaves you": quota_left(place)}
+    return tuple(
+        f"checkpoints need {needed / 1e12:.2f} TB; on {place} {who} {room / 1e12:.2f} TB"
+        for who, room in rooms.items()
+        if room is not None and needed > room
+    )
+
+
+def quota_left(place: Path) -> int | None:
+    """Bytes that this user may still write there, where Lustre knows; None: not limited."""
+    try:
+        done = ask_slurm("lfs", "quota", "-q", "-u", str(os.getuid()), str(place))
+    except Unreachable:
+        return None
+    # file system, KiB (with a star above the quota), quota, limit, grace, …
+    words = done.stdout.replace("*", "").split()
+    if done.returncode != 0 or len(words) < 4 or not all(w.isdigit() for w in words[1:4]):
+        return None
+    used, *limits = (int(word) * 1024 for word in words[1:4])
+    most = min((limit for limit in limits if limit), default=None)
+    return None if most is None else max(0, most - used)
 
 
 def predicted_start(launch: Launch) -> str | None:

@@ -31,24 +31,38 @@ def _head(facts: Facts) -> Iterator[str]:
     if facts.qos:
         shown = ", ".join(f"{name} ({wall})" for name, wall in facts.qos.items())
         yield f"# Quality of service (longest job): {shown}"
-    preempt = facts.config.get("PreemptMode", "OFF")
-    yield f"# Preemption: {preempt}; KillWait {facts.config.get('KillWait', 'unknown')}"
+    yield from _ends(facts)
+    yield f"# Switches that Slurm knows of: {facts.config.get('TopologyPlugin', 'unknown')}"
     yield f"# InfiniBand devices here: {', '.join(facts.fabric) or 'none'}"
+
+
+def _ends(facts: Facts) -> Iterator[str]:
+    """How a job is told that its time is over."""
+    graces = [f"{each.name} {each.grace_seconds} s" for each in facts.partitions]
+    mode = facts.config.get("PreemptMode", "OFF")
+    yield f"# Preemption: {mode}; grace: {', '.join(graces)}"
+    early = "user_signal" in facts.config.get("PreemptParameters", "")
+    signal = "the signal of --signal" if early else "SIGTERM"
+    yield f"# A preempted job gets {signal}; KillWait {facts.config.get('KillWait', 'unknown')}"
 
 
 def _job(facts: Facts) -> Iterator[str]:
     partition = chosen(facts)
     yield f"name: {_text(facts.cluster)}"
     yield "scheduler: slurm"
-    yield f"account: {_text(facts.account)}"
+    others = f"  # of {', '.join(facts.accounts)}" if len(facts.accounts) > 1 else ""
+    yield f"account: {_text(facts.account)}{others}"
     yield f"partition: {_text(partition.name if partition else None)}"
     limited = partition is not None and partition.max_time.upper() != "UNLIMITED"
     yield f"time_limit: {_text(partition.max_time if partition and limited else None)}"
     pmix = next((name for name in facts.mpi if name.startswith("pmix")), None)
-    yield f"# srun --mpi knows: {', '.join(facts.mpi) or 'unknown'}. torchrun needs none."
+    usual = facts.config.get("MpiDefault", "none")
+    known = ", ".join(facts.mpi) or "unknown"
+    yield f"# srun --mpi knows: {known}; {usual} by default. torchrun needs none."
     yield f"mpi: null{f'  # {pmix} for launch: srun with MPI programs' if pmix else ''}"
     gpus = [each for each in (partition.gres if partition else ()) if each.startswith("gpu")]
-    yield f"gres: {'gpus-per-node' if gpus else 'none'}"
+    style = "gpus-per-node" if "tres" in facts.config.get("SelectType", "tres") else "gres"
+    yield f"gres: {style if gpus else 'none'}"
 
 
 def _slurm(facts: Facts) -> Iterator[str]:
@@ -58,13 +72,20 @@ def _slurm(facts: Facts) -> Iterator[str]:
     types = {gres.split(":")[1] for gres in (partition.gres if partition else ()) if _typed(gres)}
     if len(types) == 1:
         yield f"  gpu_type: {_text(next(iter(types)))}"
+    for name in ("DefMemPerNode", "DefMemPerCPU", "DefMemPerGPU"):
+        limit = facts.config.get(name, "UNLIMITED")
+        if limit not in ("UNLIMITED", "0"):
+            yield f"  memory: '0'  # all of it: {name}={limit} is less than a node has"
     requeue = facts.config.get("JobRequeue", "0") == "1"
     yield f"  restart: {'requeue' if requeue else 'chain'}  # JobRequeue={int(requeue)}"
 
 
 def _container(facts: Facts) -> Iterator[str]:
     yield f"# Container runtimes here: {', '.join(facts.runtimes) or 'none'}."
-    yield "# container: {runtime: pyxis, image: 'registry#name@sha256:…'}"
+    if "pyxis" in facts.runtimes:
+        yield "# container: {runtime: pyxis, image: 'registry#name@sha256:…'}"
+    elif "apptainer" in facts.runtimes:
+        yield "# container: {runtime: apptainer, image: /path/to/image.sif}"
     yield "# What only you know: runs, checkpoints, scratch, nvme, mounts, env, gpu_hour_limit."
 
 

@@ -44,6 +44,8 @@ class State:
     """Mean nats per token at that step."""
     tokens_per_second: float | None
     """At that step."""
+    step_seconds: float | None
+    """What that step took."""
     checkpoint: int | None
     """Step of the newest checkpoint that is complete."""
     error: str | None
@@ -59,6 +61,7 @@ class State:
             "steps": self.steps,
             "loss": self.loss,
             "tokens_per_second": self.tokens_per_second,
+            "step_seconds": self.step_seconds,
             "checkpoint": self.checkpoint,
             "error": self.error,
         }
@@ -86,6 +89,7 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
         steps=_steps(folder),
         loss=last.get("loss"),
         tokens_per_second=last.get("tokens_per_second"),
+        step_seconds=last.get("step_seconds"),
         checkpoint=saved[-1] if saved else None,
         # The first to fail says why; one rank's failure is echoed by the others.
         error=_error(folder, status, failures),
@@ -134,9 +138,10 @@ def _status(life: list[str], there: Presence) -> Status:
 
 def _steps(folder: Path) -> int | None:
     try:
-        steps = json.loads((folder / "plan.json").read_text(encoding="utf-8")).get("steps")
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    steps = plan.get("steps") if isinstance(plan, dict) else None
     return steps if isinstance(steps, int) else None
 
 

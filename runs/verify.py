@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,25 @@ def drift(folder: Path, here: Provenance) -> list[Drift]:
     Raises:
         RunError: if the folder has no list of digests.
     """
-    return [*_files(folder), *_provenance(folder, here)]
+    return [*_files(folder), *_provenance(folder, here.as_json())]
+
+
+def provenance_drift(first: Path, second: Path) -> list[Drift]:
+    """What two runs were made with that differs; ``was`` is the first's, ``now`` the second's.
+
+    Nothing where one of them does not say it.
+    """
+    made = _made_with(second)
+    return _provenance(first, made) if made else []
+
+
+def program_of(folder: Path) -> str | None:
+    """The checkout that the run in ``folder`` was prepared with."""
+    try:
+        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        return str(was["program"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _files(folder: Path) -> list[Drift]:
@@ -56,21 +75,41 @@ def _digest(path: Path) -> str:
         return "missing"
 
 
-def _provenance(folder: Path, here: Provenance) -> list[Drift]:
+def _made_with(folder: Path) -> dict[str, Any]:
     try:
-        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _provenance(folder: Path, now: dict[str, Any]) -> list[Drift]:
+    was = _made_with(folder)
+    if not was:
         return []
-    now = here.as_json()
     pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]
     packages = was.get("packages") or {}
-    pairs += [(name, packages[name], here.packages.get(name)) for name in sorted(packages)]
-    git = was.get("git") or {}
-    if git.get("commit") and here.commit:
-        pairs.append(("git commit", git["commit"], here.commit))
-        pairs.append(("git diff", _short(git.get("diff")), _short(here.diff)))
+    here = now.get("packages") or {}
+    pairs += [(name, packages[name], here.get(name)) for name in sorted(packages)]
+    for name in ("git", "program"):
+        pairs += _code(name, was.get(name) or {}, now.get(name) or {})
     return [
         Drift(what=name, was=_shown(old), now=_shown(new)) for name, old, new in pairs if old != new
+    ]
+
+
+def _code(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Nothing where either is no checkout."""
+    if not (was.get("commit") and now.get("commit")):
+        return []
+    return [
+        (f"{name} commit", was["commit"], now["commit"]),
+        (f"{name} diff", _short(was.get("diff")), _short(now.get("diff"))),
+        (
+            f"{name} untracked files",
+            ", ".join(was.get("untracked") or ()),
+            ", ".join(now.get("untracked") or ()),
+        ),
     ]
 
 
@@ -79,4 +118,4 @@ def _short(diff: str | None) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)[:40]
+    return "none" if value in (None, "") else str(value)[:40]

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
-from llmtrain.config.layout import microbatches
+from llmtrain.config.layout import step_samples
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
+from llmtrain.trainer.sequence import places
 from llmtrain.trainer.tokens import Samples, Sets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MicroBatch:
-    """What one forward pass reads; each is (micro, seq) of int64."""
+    """What one forward pass reads; each is (micro, seq / cp) of int64."""
 
     tokens: torch.Tensor
     """What is read."""
@@ -28,64 +29,81 @@ class MicroBatch:
 class Order:
     """The same samples in the same step whatever the layout.
 
-    Step k takes the samples from k x global; micro-batch j of replica r takes the ``micro`` from
-    (j x dp + r) x micro of these.
+    Micro-batch j of replica r takes the ``micro`` from (j x dp + r) x micro of those of the step.
     """
 
     micro: int
     """Sequences of a micro-batch."""
-    global_: int
-    """Sequences of a step."""
     dp: int
     """Replicas."""
 
-    def numbers(self, done: int, microbatch: int, replica: int) -> range:
-        """Sample numbers of one micro-batch in the step after ``done`` steps."""
-        first = done * self.global_ + (microbatch * self.dp + replica) * self.micro
-        return range(first, first + self.micro)
+    def numbers(self, step: range, microbatch: int, replica: int) -> range:
+        """Sample numbers of one micro-batch, of those of its step."""
+        first = (microbatch * self.dp + replica) * self.micro
+        return step[first : first + self.micro]
+
+    def microbatches(self, step: range) -> int:
+        """Micro-batches of a step on each replica."""
+        return len(step) // (self.micro * self.dp)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batches:
     """The micro-batches of this rank."""
 
+    recipe: Recipe
+    """What is trained; on a batch ramp a step's size depends on the steps before it."""
     sets: Sets
     """All samples of the run."""
     order: Order
     """Which of them belong to a step."""
     replica: int
     """This rank's number among the replicas."""
-    microbatches: int
-    """Micro-batches of a step."""
     positions: torch.Tensor
-    """Position numbers, the same for every micro-batch."""
+    """Position numbers of this rank's part of a sequence, the same for every micro-batch."""
     device: torch.device
     """Where the tensors go."""
 
+    def count(self, done: int) -> int:
+        """Micro-batches of the step after ``done`` steps."""
+        return self.order.microbatches(step_samples(self.recipe, done))
+
+    def tokens(self, done: int) -> int:
+        """Tokens of that step, of all replicas."""
+        return len(step_samples(self.recipe, done)) * self.recipe.model.seq
+
     def step(self, done: int) -> Iterator[MicroBatch]:
-        """The micro-batches of the step after ``done`` steps."""
-        for microbatch in range(self.microbatches):
-            yield self.read(self.sets.training, self.order.numbers(done, microbatch, self.replica))
+        """The micro-batches of that step."""
+        step = step_samples(self.recipe, done)
+        for microbatch in range(self.order.microbatches(step)):
+            numbers = self.order.numbers(step, microbatch, self.replica)
+            yield self.read(self.sets.training, numbers)
 
     def read(self, samples: Samples, numbers: range) -> MicroBatch:
         """A micro-batch of these ``samples``."""
         rows = [samples[number] for number in numbers]
         return MicroBatch(
-            tokens=torch.stack([row["tokens"] for row in rows]).to(self.device, non_blocking=True),
-            labels=torch.stack([row["labels"] for row in rows]).to(self.device, non_blocking=True),
+            tokens=self._part([row["tokens"] for row in rows]),
+            labels=self._part([row["labels"] for row in rows]),
             positions=self.positions,
         )
+
+    def _part(self, rows: list[torch.Tensor]) -> torch.Tensor:
+        """This rank's part of whole sequences."""
+        whole = torch.stack(rows).to(self.device, non_blocking=True)
+        return whole if self.positions.shape == whole.shape else whole[:, self.positions[0]]
 
 
 def batches(recipe: Recipe, position: Position, device: Device, sets: Sets) -> Batches:
     """The micro-batches of the rank at ``position``."""
     micro = recipe.batch.micro
-    positions = torch.arange(recipe.model.seq, device=device.torch).expand(micro, -1).contiguous()
+    mine = places(position.cp, position.cp_size, recipe.model.seq // position.cp_size)
+    positions = mine.to(device.torch).expand(micro, -1).contiguous()
     return Batches(
+        recipe=recipe,
         sets=sets,
-        order=Order(micro=micro, global_=recipe.batch.global_, dp=position.dp_size),
+        order=Order(micro=micro, dp=position.dp_size),
         replica=position.dp,
-        microbatches=microbatches(recipe),
         positions=positions,
         device=device.torch,
     )

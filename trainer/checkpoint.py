@@ -1,71 +1,210 @@
 """Checkpoints: complete or not there.
 
-``checkpoints/step-NNNNNNNN`` is written by megatron-core's ``dist_checkpointing`` under the same
-name with ``.partial`` behind it, and renamed by rank 0 when every rank has written its part. So a
-folder without ``.partial`` is complete. Tensors are stored by their place in the whole model, which
+``checkpoints/step-NNNNNNNN`` is written under the same name with ``.partial`` behind it. Every rank
+writes its own file; when all have, rank 0 adds the index and, last, SHA256SUMS, and renames the
+folder. So a folder with the short name whose files are those of its SHA256SUMS is complete.
+Tensors are stored by their place in the whole model (megatron-core's ``dist_checkpointing``), which
 another layout can read too. The state of the random numbers is not stored: it follows from seed,
 step and rank.
 """
 
-import os
-import re
 import shutil
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from megatron.core import dist_checkpointing
 from megatron.core.models.gpt import GPTModel
-from megatron.core.optimizer.optimizer import MegatronOptimizer
+from megatron.core.optimizer.optimizer import ChainedOptimizer
 
-from llmtrain.trainer.control import shielded
-
-PARTIAL = ".partial"
-"""Ends the name of a checkpoint that is being written."""
+from llmtrain.config.errors import RunError
+from llmtrain.trainer import checkpoint_folder
+from llmtrain.trainer.agreement import failure_of_leader, from_leader
+from llmtrain.trainer.bucket_padding import count_padding
+from llmtrain.trainer.checkpoint_folder import PARTIAL, complete
+from llmtrain.trainer.checksums import read_sums, write_sums
+from llmtrain.trainer.writing import Part, Planner, copied
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """How the writing of a checkpoint ended; the same on every rank."""
+
+    step: int
+    """Steps that the state has behind it."""
+    name: str
+    """Of the checkpoint's folder."""
+    error: str | None
+    """Why it is not there; None: it is complete."""
+    seconds: float
+    """From the request until it was complete."""
+    blocked_seconds: float
+    """Of these, what training waited for."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Pending:
+    """A checkpoint under way."""
+
+    step: int
+    """Steps that the state has behind it."""
+    partial: Path
+    """Where it is written."""
+    part: Part | None
+    """What this rank writes; None where not even the folder could be made."""
+    error: str | None
+    """Why the folder could not be made."""
+    started: float
+    """When it was asked for, by the monotonic clock."""
+    blocked_seconds: float
+    """What training has waited for it."""
+
+
+@dataclass(kw_only=True, slots=True)
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The checkpoints of one run. Every method that ranks agree in must be called by all."""
 
     folder: Path
     """``checkpoints/`` of the run, or where the site keeps them."""
     keep: int
     """Newest that are kept."""
+    background: bool
+    """Training goes on while they are written; it waits for a copy of the state only."""
     chunks: list[GPTModel]
     """This rank's part of the model, not wrapped."""
-    optimizer: MegatronOptimizer
+    optimizer: ChainedOptimizer
     """Over all chunks."""
+    zero: int
+    """``optim.zero``, which says in what form the optimizer's state is kept."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What else belongs to the state, the same on every rank; changed in place."""
+    pending: Pending | None = field(default=None, init=False)
+    """Under way."""
+    _planner: Planner = field(default_factory=Planner, init=False)
 
-    def save(self, step: int) -> Path:
-        """Write the state after ``step`` steps; every rank must call this."""
-        target = self.folder / f"step-{step:08d}"
-        partial = target.with_name(target.name + PARTIAL)
-        if target.exists():
-            return target
-        if dist.get_rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        dist.barrier()
-        with shielded():
-            dist_checkpointing.save({**self._state(loading=False), "step": step}, str(partial))
-        dist.barrier()
-        if dist.get_rank() == 0:
-            os.replace(partial, target)
-            self._prune()
-        dist.barrier()
-        return target
+    def __post_init__(self) -> None:
+        count_padding(self.optimizer)
 
-    def load(self) -> int:
-        """Restore the newest complete checkpoint; how many steps it has behind it, 0 for none."""
-        found = complete(self.folder)
-        if not found:
-            return 0
-        state = dist_checkpointing.load(self._state(loading=True), str(found[-1]))
+    def begin(self, step: int) -> None:
+        """Start to write the state after ``step`` steps; none may be under way. All ranks."""
+        started = time.perf_counter()
+        folder = self.folder / f"step-{step:08d}{PARTIAL}"
+        error = failure_of_leader(lambda: checkpoint_folder.begin(folder))
+        part = None if error else self._start(step, folder)
+        self.pending = Pending(
+            step=step,
+            partial=folder,
+            part=part,
+            error=error,
+            started=started,
+            blocked_seconds=time.perf_counter() - started,
+        )
+
+    def _start(self, step: int, folder: Path) -> Part:
+        state = {**self._state(loading=False), "step": step, "zero": self.zero}
+        state["more"] = dict(self.more)
+        part = self._planner.plan(state, folder, leads=dist.get_rank() == 0)
+        if self.background:
+            part.buckets = copied(part.buckets)
+            part.start()
+        else:
+            part.write()
+        return part
+
+    @property
+    def writing(self) -> bool:
+        """Whether this rank still writes."""
+        return bool(self.pending and self.pending.part and self.pending.part.busy)
+
+    def finish(self) -> Saved:
+        """Wait for what is under way, and make it complete if all went well. All ranks."""
+        pending, started = self.pending, time.perf_counter()
+        if pending is None:
+            raise RuntimeError("no checkpoint is under way")
+        error = pending.error or self._complete(pending)
+        self.pending = None
+        now = time.perf_counter()
+        return Saved(
+            step=pending.step,
+            name=pending.partial.stem,
+            error=error,
+            seconds=now - pending.started,
+            blocked_seconds=pending.blocked_seconds + now - started,
+        )
+
+    def _complete(self, pending: Pending) -> str | None:
+        part, folder = pending.part, pending.partial
+        if part is None:
+            return pending.error
+        part.wait()
+        parts: list[Any] = [None] * dist.get_world_size()
+        mine = (part.error, part.results, part.sums)
+        dist.gather_object(mine, parts if dist.get_rank() == 0 else None)
+        error = from_leader(lambda: next((error for error, _, _ in parts if error), None))
+        error = error or failure_of_leader(lambda: self._seal(folder, part, parts))
+        if error:
+            failure_of_leader(lambda: shutil.rmtree(folder, ignore_errors=True))
+        return error
+
+    def _seal(self, partial: Path, part: Part, parts: list[Any]) -> None:
+        part.write_index([results for _, results, _ in parts])
+        sums = {name: value for _, _, sums in parts for name, value in sums.items()}
+        write_sums(partial, sums | part.sums)
+        checkpoint_folder.seal(partial)
+        checkpoint_folder.prune(self.folder, self.keep)
+
+    def save(self, step: int) -> Saved:
+        """Write the state after ``step`` steps and wait for it. All ranks."""
+        self.begin(step)
+        return self.finish()
+
+    def load(self, warn: Callable[[str, str], None]) -> int:
+        """Restore the newest complete checkpoint; how many steps it has behind it, 0 for none.
+
+        All ranks. ``warn`` is called with the name of each newer one that is not what was written,
+        and with what is wrong; it is set aside.
+
+        Raises:
+            RunError: if there are checkpoints, and none of them is what was written, or it is of
+                another optimizer.
+        """
+        names = from_leader(lambda: [path.name for path in complete(self.folder)])
+        for path in [self.folder / name for name in reversed(names)]:
+            wrong = self._verify(path)
+            if wrong is None:
+                return self._restore(path)
+            warn(path.name, wrong)
+            failure_of_leader(partial(checkpoint_folder.set_aside, path))
+        if names:
+            says = f"no checkpoint in {self.folder} is what was written"
+            raise RunError(says, hint="without checkpoints the run begins again")
+        return 0
+
+    def _verify(self, path: Path) -> str | None:
+        """What is wrong with a checkpoint; each rank reads its share of the files."""
+        sums = from_leader(lambda: read_sums(path))
+        wrong = from_leader(lambda: checkpoint_folder.unlisted(path, sums))
+        if wrong:
+            return wrong
+        share = sorted(sums.items())[dist.get_rank() :: dist.get_world_size()]
+        found: list[str | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(found, checkpoint_folder.first_damage(path, share))
+        return next((wrong for wrong in found if wrong), None)
+
+    def _restore(self, path: Path) -> int:
+        zero = dist_checkpointing.load_common_state_dict(str(path))["zero"]
+        if zero != self.zero:
+            says = f"{path.name} was written with `optim.zero` = {zero}, not {self.zero}"
+            raise RunError(says, hint=f"`optim.zero={zero}` reads it")
+        state = dist_checkpointing.load(self._state(loading=True), str(path))
         for number, chunk in enumerate(self.chunks):
             chunk.load_state_dict(state[f"model{number}"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.more.update(state["more"])
         return int(state["step"])
 
     def _state(self, *, loading: bool) -> dict[str, Any]:
@@ -80,17 +219,3 @@ class Checkpoints:
         }
         optimizer = self.optimizer.sharded_state_dict(model, is_loading=loading, metadata=metadata)
         return {**model, "optimizer": optimizer}
-
-    def _prune(self) -> None:
-        for old in complete(self.folder)[: -self.keep]:
-            # Renamed first: a removal that is cut short must not leave half a checkpoint.
-            doomed = old.with_name(old.name + PARTIAL)
-            os.replace(old, doomed)
-            shutil.rmtree(doomed)
-
-
-def complete(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))

@@ -1,10 +1,7 @@
 """Requests to save or stop, by signal to any rank or by a file, and how the ranks agree on them."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 
@@ -48,19 +45,3 @@ class Requests:
 
     def _file(self, name: str) -> Path:
         return self.folder / "control" / name
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Start child processes that the signals do not reach.
-
-    Ctrl-C in a terminal goes to every process there, and those that write a checkpoint would die of
-    it. This process still takes note of it.
-    """
-    # It unblocks the signals when it starts, so it must run before they are blocked.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

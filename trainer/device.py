@@ -4,7 +4,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 
 from llmtrain.config.errors import LaunchError
@@ -44,13 +43,16 @@ class Device:
             "gradient_accumulation_fusion": False,
             # Over gloo a sent tensor is still read after the call: freeing it corrupts the loss.
             "deallocate_pipeline_outputs": self.cuda,
-        }
+        } | (self._experts(recipe) if recipe.model.experts else {})
 
-    def memory_bytes(self) -> int:
-        """Most bytes of tensors that were ever allocated; on a CPU the resident set now."""
-        if self.cuda:
-            return torch.cuda.max_memory_allocated(self.torch)
-        return int(psutil.Process().memory_info().rss)
+    def _experts(self, recipe: Recipe) -> dict[str, Any]:
+        """How tokens come to their experts, and how these compute."""
+        return {
+            # Over gloo the exchange of megatron-core's alltoall fails.
+            "moe_token_dispatcher_type": "alltoall" if self.cuda else "allgather",
+            # Transformer Engine's grouped product is for 16-bit numbers.
+            "moe_grouped_gemm": self.transformer_engine and recipe.precision.weight_bytes == 2,
+        }
 
 
 def choose(recipe: Recipe, rank: Rank) -> Device:
@@ -73,4 +75,9 @@ def choose(recipe: Recipe, rank: Rank) -> Device:
     torch.cuda.set_device(device)
     # gloo beside nccl: checkpoints exchange what lies in host memory.
     engine = importlib.util.find_spec("transformer_engine") is not None
+    if recipe.precision.kind == "fp8" and not engine:
+        raise LaunchError(
+            f"`precision=fp8` needs Transformer Engine, which {rank.node} has not installed",
+            hint="`precision=bf16` trains without it",
+        )
     return Device(torch=device, backend="cpu:gloo,cuda:nccl", transformer_engine=engine)

@@ -22,10 +22,22 @@ class Position:
     """Stage."""
     pp_size: int
     """Stages."""
+    cp: int
+    """Context parallel rank."""
+    cp_size: int
+    """Context parallel ranks."""
     dp: int
     """Replica."""
     dp_size: int
     """Replicas."""
+    ep: int
+    """Expert parallel rank."""
+    ep_size: int
+    """Expert parallel ranks."""
+    etp: int
+    """Expert tensor parallel rank."""
+    etp_size: int
+    """Expert tensor parallel ranks."""
 
     @property
     def first_stage(self) -> bool:
@@ -39,7 +51,7 @@ class Position:
 
     @property
     def reports_loss(self) -> bool:
-        """Whether this rank's loss counts: one rank of each replica's last stage."""
+        """Whether this rank's loss counts: in each replica every token counts once."""
         return self.last_stage and self.tp == 0
 
 
@@ -58,15 +70,29 @@ def join(recipe: Recipe, rank: Rank, device: Device) -> Position:
         tensor_model_parallel_size=parallel.tp,
         pipeline_model_parallel_size=parallel.pp,
         virtual_pipeline_model_parallel_size=parallel.vpp if parallel.vpp > 1 else None,
+        context_parallel_size=parallel.cp,
+        expert_model_parallel_size=parallel.ep,
+        expert_tensor_parallel_size=parallel.expert_tp if recipe.model.experts else None,
         order=parallel.order,
     )
+    return _position()
+
+
+def _position() -> Position:
+    """Where megatron-core has put this rank."""
     return Position(
         tp=parallel_state.get_tensor_model_parallel_rank(),
-        tp_size=parallel.tp,
+        tp_size=parallel_state.get_tensor_model_parallel_world_size(),
         pp=parallel_state.get_pipeline_model_parallel_rank(),
-        pp_size=parallel.pp,
+        pp_size=parallel_state.get_pipeline_model_parallel_world_size(),
+        cp=parallel_state.get_context_parallel_rank(),
+        cp_size=parallel_state.get_context_parallel_world_size(),
         dp=parallel_state.get_data_parallel_rank(),
         dp_size=parallel_state.get_data_parallel_world_size(),
+        ep=parallel_state.get_expert_model_parallel_rank(),
+        ep_size=parallel_state.get_expert_model_parallel_world_size(),
+        etp=parallel_state.get_expert_tensor_parallel_rank(),
+        etp_size=parallel_state.get_expert_tensor_parallel_world_size(),
     )
 
 

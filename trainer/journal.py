@@ -1,13 +1,14 @@
 """What the leading rank writes and shows while a run goes on."""
 
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.agreement import Agreed
-from llmtrain.trainer.device import Device
+from llmtrain.trainer.checkpoint import Saved
+from llmtrain.trainer.guard import Verdict
 from llmtrain.trainer.progress import Line
-from llmtrain.trainer.records import Metrics, Row, event
+from llmtrain.trainer.records import Compute, Metrics, Row, event
 from llmtrain.trainer.step import Outcome
 from llmtrain.trainer.validation import ValidationRow
 
@@ -16,14 +17,18 @@ class Journal:
     """The records and the progress line of one run."""
 
     def __init__(
-        self, folder: Path, recipe: Recipe, device: Device, terminal: TextIO, done: int, steps: int
+        self, folder: Path, recipe: Recipe, stages: tuple[int, ...], terminal: TextIO, steps: int
     ) -> None:
-        """Begin, or go on after ``done`` of ``steps`` steps."""
-        self._folder, self._device = folder, device
-        self._tokens = recipe.batch.global_ * recipe.model.seq
-        self._metrics = Metrics(folder)
-        self._line = Line(terminal, recipe.run_name, done, steps)
-        event(folder, "resumed" if done else "started", done, steps=steps, ranks=recipe.gpus)
+        """Begin or go on; ``stages`` holds each rank's stage, ``steps`` are those of the run."""
+        self._folder, self._stages, self._steps = folder, stages, steps
+        self._line = Line(terminal, recipe.run_name, steps)
+        self._metrics = Metrics(folder, recipe, self._line.say)
+
+    def begin(self, done: int) -> None:
+        """The run begins, or goes on after ``done`` steps."""
+        kind = "resumed" if done else "started"
+        self.note(kind, done, steps=self._steps, ranks=len(self._stages))
+        self._line.begin(done)
 
     def step(self, done: int, outcome: Outcome, agreed: Agreed, seconds: float) -> None:
         """Write and show a step that took ``seconds``."""
@@ -33,9 +38,13 @@ class Journal:
             grad_norm=outcome.grad_norm,
             learning_rate=outcome.learning_rate,
             step_seconds=seconds,
-            tokens_per_second=self._tokens / seconds,
-            memory_bytes=self._device.memory_bytes(),
+            tokens_per_second=outcome.tokens / seconds,
+            memory_bytes=max(agreed.memory_bytes),
+            stage_memory_bytes=self._by_stage(agreed.memory_bytes),
+            compute_seconds=Compute.of(agreed.compute_seconds),
         )
+        if outcome.skipped:
+            self.note("skipped", done, loss_scale=outcome.loss_scale)
         self._metrics.write(row)
         self._line.show(row)
 
@@ -44,12 +53,41 @@ class Journal:
         self._metrics.write(row)
         self._line.say(f"step {row.step}  validation loss {row.validation_loss:.4f}")
 
-    def saved(self, done: int, path: Path, seconds: float) -> None:
-        """A checkpoint is complete."""
-        event(self._folder, "checkpoint", done, name=path.name, seconds=round(seconds, 3))
+    def _by_stage(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        most = [0] * (max(self._stages) + 1)
+        for stage, size in zip(self._stages, sizes, strict=True):
+            most[stage] = max(most[stage], size)
+        return tuple(most)
+
+    def saved(self, saved: Saved) -> None:
+        """A checkpoint is complete, or could not be written."""
+        times = {
+            "seconds": round(saved.seconds, 3),
+            "blocked_seconds": round(saved.blocked_seconds, 3),
+        }
+        if saved.error is None:
+            self.note("checkpoint", saved.step, name=saved.name, **times)
+            return
+        self._line.say(f"{saved.name} could not be written: {saved.error}")
+        self.note("checkpoint_failed", saved.step, name=saved.name, error=saved.error, **times)
+
+    def damaged(self, name: str, wrong: str) -> None:
+        """A checkpoint is not what was written, and the one before it is taken."""
+        self._line.say(f"warning: {name} is damaged and set aside: {wrong}")
+        self.note("checkpoint_damaged", None, name=name, error=wrong)
+
+    def passed_over(self, step: int, verdict: Verdict, back: int | None) -> None:
+        """A step did not change the weights; ``back``: those of this step are back."""
+        self._line.say(f"{verdict.says}: {verdict.action}")
+        more = {"cause": verdict.cause, "says": verdict.says, "to": back}
+        self.note("guard", step, action=verdict.action, **more)
+
+    def note(self, kind: str, step: int | None, **more: Any) -> None:
+        """Append to events.jsonl."""
+        event(self._folder, kind, step, **more)
 
     def close(self, done: int, how: str) -> None:
         """The run is ``finished`` or ``stopped``."""
         self._metrics.close()
         self._line.close()
-        event(self._folder, how, done)
+        self.note(how, done)

@@ -1,31 +1,25 @@
 """The recipe's model as megatron-core modules: one stage of it on each rank."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-import torch.nn.functional as F
-from megatron.core.activations import squared_relu
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from llmtrain.config.layout import chunk_layers
-from llmtrain.config.model import Activation
 from llmtrain.config.recipe import Recipe
+from llmtrain.trainer import even_counts
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
-from llmtrain.trainer.layers import block
+from llmtrain.trainer.layers import block, prediction
+from llmtrain.trainer.megatron_config import transformer_config
 
 POSITIONS = {"learned": "learned_absolute", "rope": "rope", "none": "none"}
-"""Ours to megatron-core's names."""
-
-NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
 """Ours to megatron-core's names."""
 
 
 def build(recipe: Recipe, position: Position, device: Device) -> list["Gpt"]:
     """This rank's chunks in the order of the pipeline, their weights not yet set."""
     config = transformer_config(recipe, device)
+    if recipe.model.mtp and position.cp_size > 1:
+        even_counts.install()
     return [_chunk(recipe, position, device, config, chunk) for chunk in range(recipe.parallel.vpp)]
 
 
@@ -33,122 +27,26 @@ def _chunk(
     recipe: Recipe, position: Position, device: Device, config: TransformerConfig, chunk: int
 ) -> "Gpt":
     model, vpp = recipe.model, recipe.parallel.vpp
+    ends = position.last_stage and chunk == vpp - 1
     virtual = chunk if vpp > 1 else None
     part = Gpt(
         config,
-        block(recipe, device, config, virtual),
+        block(recipe, device, config, position.pp, chunk),
         vocab_size=model.padded_vocab(position.tp_size),
         max_sequence_length=model.seq,
         pre_process=position.first_stage and chunk == 0,
-        post_process=position.last_stage and chunk == vpp - 1,
+        post_process=ends,
         parallel_output=True,
         share_embeddings_and_output_weights=model.tied,
         position_embedding_type=POSITIONS[model.positions],
         rotary_percent=model.rope_fraction,
         rotary_base=model.rope_base,
+        mtp_block_spec=prediction(recipe, device, config, virtual) if ends else None,
         vp_stage=virtual,
     )
     part.hide_padding(model.vocab, position.tp)
     part.to(device.torch)
     return part
-
-
-def transformer_config(recipe: Recipe, device: Device) -> TransformerConfig:
-    """megatron-core's configuration of ``recipe``."""
-    groups = (_shape(recipe), _layout(recipe), _numbers(recipe), _recompute(recipe))
-    kernels = device.config(recipe)
-    return TransformerConfig(
-        **{key: value for group in groups for key, value in group.items()}, **kernels
-    )
-
-
-def _shape(recipe: Recipe) -> dict[str, Any]:
-    model = recipe.model
-    return {
-        "num_layers": model.layers,
-        "hidden_size": model.hidden,
-        "num_attention_heads": model.heads,
-        "num_query_groups": model.kv_head_count,
-        "kv_channels": model.head_size,
-        "ffn_hidden_size": model.ffn_size,
-        "attention_dropout": model.dropout,
-        "hidden_dropout": model.dropout,
-        "normalization": NORMS[model.norm],
-        "layernorm_epsilon": model.norm_eps,
-        "gated_linear_unit": model.gated,
-        "activation_func": activation(model.activation),
-        "add_bias_linear": model.bias,
-        "add_qkv_bias": model.qkv_bias,
-    }
-
-
-def _layout(recipe: Recipe) -> dict[str, Any]:
-    parallel = recipe.parallel
-    return {
-        "tensor_model_parallel_size": parallel.tp,
-        "pipeline_model_parallel_size": parallel.pp,
-        "virtual_pipeline_model_parallel_size": parallel.vpp if parallel.vpp > 1 else None,
-        "pipeline_model_parallel_layout": stages(chunk_layers(recipe) or ()),
-        "sequence_parallel": parallel.sequence and parallel.tp > 1,
-        # The interleaved schedule sends and receives at once, one message at a time.
-        "overlap_p2p_comm": parallel.vpp > 1,
-        "batch_p2p_comm": parallel.vpp == 1,
-    }
-
-
-def stages(layers: tuple[int, ...]) -> list[list[str]] | None:
-    """What each chunk holds, in megatron-core's words; None where all have as many layers."""
-    if len(set(layers)) == 1:
-        return None
-    chunks = [["decoder"] * count for count in layers]
-    chunks[0].insert(0, "embedding")
-    chunks[-1].append("loss")
-    return chunks
-
-
-def _recompute(recipe: Recipe) -> dict[str, Any]:
-    recompute = recipe.recompute
-    if recompute.kind == "none":
-        return {}
-    if recompute.kind == "selective":
-        modules = list(recompute.modules)
-        return {"recompute_granularity": "selective", "recompute_modules": modules}
-    return {
-        "recompute_granularity": "full",
-        "recompute_method": recompute.method,
-        "recompute_num_layers": recompute.layers,
-    }
-
-
-def _numbers(recipe: Recipe) -> dict[str, Any]:
-    dtype = weight_dtype(recipe)
-    return {
-        "params_dtype": dtype,
-        "pipeline_dtype": dtype,
-        "bf16": recipe.precision.kind == "bf16",
-        # trainer/weights.py fills every parameter again; without this, megatron-core does not mark
-        # which are cut over the tensor parallel ranks.
-        "perform_initialization": True,
-        "init_method_std": recipe.model.init_std,
-    }
-
-
-def weight_dtype(recipe: Recipe) -> torch.dtype:
-    """The numbers that the forward pass holds weights in."""
-    return torch.bfloat16 if recipe.precision.kind == "bf16" else torch.float32
-
-
-def activation(name: Activation) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function of the feed-forward; of the gate, where it has one."""
-    functions: dict[Activation, Any] = {
-        "gelu": F.gelu,
-        "geglu": F.gelu,
-        "swiglu": F.silu,
-        "relu": F.relu,
-        "relu2": squared_relu,
-    }
-    function: Callable[[torch.Tensor], torch.Tensor] = functions[name]
-    return function
 
 
 class Gpt(GPTModel):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from megatron.core.distributed import (
     DistributedDataParallel,
     DistributedDataParallelConfig,
@@ -16,7 +17,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import adam
 from llmtrain.trainer.device import Device
-from llmtrain.trainer.model import weight_dtype
+from llmtrain.trainer.megatron_config import weight_dtype
 
 
 def wrap(chunk: GPTModel, recipe: Recipe) -> DistributedDataParallel:
@@ -27,6 +28,7 @@ def wrap(chunk: GPTModel, recipe: Recipe) -> DistributedDataParallel:
         overlap_grad_reduce=optim.overlap_grad_reduce,
         overlap_param_gather=optim.overlap_param_gather,
         use_distributed_optimizer=optim.zero == 1,
+        fp8_param_gather=recipe.precision.kind == "fp8" and recipe.precision.fp8.param_gather,
     )
     inner = chunk if recipe.precision.kind == "fp32" else Float16Module(chunk.config, chunk)
     return DistributedDataParallel(chunk.config, config, inner)
@@ -44,7 +46,7 @@ def optimizer_for(
 
 
 def _config(recipe: Recipe) -> OptimizerConfig:
-    optim = recipe.optim
+    optim, dtype = recipe.optim, weight_dtype(recipe)
     return OptimizerConfig(
         optimizer="adam",
         lr=optim.lr,
@@ -55,10 +57,15 @@ def _config(recipe: Recipe) -> OptimizerConfig:
         adam_eps=optim.eps,
         # 0 would leave the gradient norm unknown; no norm reaches infinity.
         clip_grad=optim.clip or float("inf"),
-        bf16=recipe.precision.kind == "bf16",
-        params_dtype=weight_dtype(recipe),
+        fp16=dtype is torch.float16,
+        bf16=dtype is torch.bfloat16,
+        params_dtype=dtype,
+        loss_scale=recipe.precision.loss_scale,
+        initial_loss_scale=recipe.precision.initial_loss_scale,
+        loss_scale_window=recipe.precision.loss_scale_window,
         use_distributed_optimizer=optim.zero == 1,
         overlap_param_gather=optim.overlap_param_gather,
+        fp8_recipe=recipe.precision.fp8.recipe if recipe.precision.kind == "fp8" else None,
     )
 
 

@@ -18,14 +18,19 @@ DRAW_SECONDS = 0.2
 class Line:
     """A progress line with the time left; plain lines where the output is not a terminal."""
 
-    def __init__(self, terminal: TextIO, name: str, done: int, steps: int) -> None:
-        """Show a run called ``name`` that has ``done`` of ``steps`` behind it."""
+    def __init__(self, terminal: TextIO, name: str, steps: int) -> None:
+        """Show a run of ``steps`` called ``name``."""
         self.steps, self._shown = steps, 0.0
         self._console = Console(file=terminal)
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = _bar(self._console)
-            self._task = self._bar.add_task(name, total=steps, completed=done, speed=0.0, loss=0.0)
+            self._task = self._bar.add_task(name, total=steps, speed=0.0, loss=0.0)
+
+    def begin(self, done: int) -> None:
+        """So many steps are behind the run."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done)
 
     def show(self, row: Row) -> None:
         """Show the last step."""

@@ -1,14 +1,58 @@
-"""What a run writes down: metrics.jsonl, events.jsonl and TensorBoard's event files."""
+"""What a run writes down: metrics.jsonl and events.jsonl."""
 
 import json
 import math
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from llmtrain.trainer.validation import ValidationRow
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.trainer.boards import Boards
+
+SLOWEST = 3
+"""Ranks whose compute time is written by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slow:
+    """One of the slowest ranks of a step."""
+
+    rank: int
+    """Its number."""
+    seconds: float
+    """What it computed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compute:
+    """Forward and backward pass of all ranks, without what they spent in collectives."""
+
+    min: float
+    """Of the quickest rank."""
+    median: float
+    """Of the ranks."""
+    max: float
+    """Of the slowest rank."""
+    slowest: tuple[Slow, ...]
+    """Slowest first."""
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Compute":
+        """From the times of all ranks, by rank."""
+        ranked = sorted(enumerate(seconds), key=lambda pair: -pair[1])
+        return cls(
+            min=min(seconds),
+            median=median(seconds),
+            max=max(seconds),
+            slowest=tuple(Slow(rank=rank, seconds=time) for rank, time in ranked[:SLOWEST]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,38 +72,68 @@ class Row:
     tokens_per_second: float
     """Of all ranks together."""
     memory_bytes: int
-    """Of the rank that writes: most bytes of tensors on a GPU, resident set on a CPU."""
+    """Most bytes of tensors at one time, of the rank with the most."""
+    stage_memory_bytes: tuple[int, ...]
+    """The same for each stage."""
+    compute_seconds: Compute
+    """Who computed how long."""
+
+    def scalars(self) -> dict[str, float]:
+        """What can be drawn as curves, by name."""
+        values = asdict(self)
+        compute = values.pop("compute_seconds")
+        del values["step"], values["stage_memory_bytes"]
+        for name in ("min", "median", "max"):
+            values[f"compute_seconds_{name}"] = compute[name]
+        return values
 
 
 def event(folder: Path, kind: str, step: int | None, **more: Any) -> None:
-    """Append one line to events.jsonl; any rank may, one write a line."""
+    """Append one line to events.jsonl; any rank may, one write a line.
+
+    A full disk does not end a run that could go on: the line is then in the rank's log alone.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = {"time": now, "event": kind, "step": step, **more}
-    with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    line = json.dumps({"time": now, "event": kind, "step": step, **more})
+    try:
+        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        print(f"events.jsonl: {error}; not written: {line}", file=sys.stderr)
 
 
 class Metrics:
-    """Writes rows to metrics.jsonl and to TensorBoard."""
+    """Writes rows to metrics.jsonl, and hands them to the boards."""
 
-    def __init__(self, folder: Path) -> None:
-        """Append to the files of the run in ``folder``."""
-        # tensorboard takes a while to import, and only this rank needs it.
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._file: TextIO = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
-        self._board = SummaryWriter(folder / "logs" / "tensorboard")
+    def __init__(self, folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
+        """Append to the files of the run in ``folder``; troubles are said once."""
+        self._file: TextIO | None = (folder / "metrics.jsonl").open(
+            "a", buffering=1, encoding="utf-8"
+        )
+        self._say = say
+        self._boards = Boards(folder, recipe, say)
 
     def write(self, row: "Row | ValidationRow") -> None:
         """Add one row; what is not a finite number becomes null, as JSON has no other word."""
         values = asdict(row)
-        finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        self._file.write(json.dumps(finite) + "\n")
-        for key, value in values.items():
-            if key != "step":
-                self._board.add_scalar(key, value, row.step)
+        finite = {key: None if _wild(value) else value for key, value in values.items()}
+        self._append(json.dumps(finite))
+        self._boards.write(row.step, row.scalars())
+
+    def _append(self, line: str) -> None:
+        try:
+            if self._file:
+                self._file.write(line + "\n")
+        except OSError as error:
+            self._say(f"metrics.jsonl cannot be written, the run goes on without: {error}")
+            self._file = None
 
     def close(self) -> None:
         """Write what is still held back."""
-        self._file.close()
-        self._board.close()
+        if self._file:
+            self._file.close()
+        self._boards.close()
+
+
+def _wild(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

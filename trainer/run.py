@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import torch.distributed as dist
 from megatron.core import tensor_parallel
 
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
 from llmtrain.trainer.batches import batches
@@ -14,12 +15,16 @@ from llmtrain.trainer.checkpoint import Checkpoints
 from llmtrain.trainer.control import Requests
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
+from llmtrain.trainer.guard import GuardedOptimizer, Watch
 from llmtrain.trainer.journal import Journal
 from llmtrain.trainer.loop import Loop
+from llmtrain.trainer.memory import memory
 from llmtrain.trainer.optimizer import optimizer_for, wrap
+from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.step import Stepper
 from llmtrain.trainer.validation import Validation
+from llmtrain.trainer.waits import clock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +48,8 @@ class Run:
         """Start or go on, until the last step or a request to stop."""
         position = groups.join(self.recipe, self.rank, self.device)
         try:
-            stepper, checkpoints = self.assemble(position)
-            done = checkpoints.load()
-            self.loop(stepper, checkpoints, done).run(done)
+            loop = self.loop(*self.assemble(position))
+            loop.run(loop.load())
         finally:
             groups.leave()
 
@@ -57,8 +61,8 @@ class Run:
         for chunk in chunks:
             weights.fill(chunk, recipe, position)
         wrapped = [wrap(chunk, recipe) for chunk in chunks]
-        optimizer = optimizer_for(wrapped, recipe, self.device)
-        sets = tokens.sets(recipe, steps * recipe.batch.global_)
+        optimizer = GuardedOptimizer(optimizer_for(wrapped, recipe, self.device))
+        sets = tokens.sets(recipe, step_samples(recipe, steps).start)
         stepper = Stepper(
             recipe=recipe,
             position=position,
@@ -70,23 +74,32 @@ class Run:
         checkpoints = Checkpoints(
             folder=self.folder / "checkpoints",
             keep=recipe.checkpoint.keep,
+            background=recipe.checkpoint.async_,
+            zero=recipe.optim.zero,
             chunks=chunks,
             optimizer=optimizer,
         )
         return stepper, checkpoints
 
-    def loop(self, stepper: Stepper, checkpoints: Checkpoints, done: int) -> Loop:
-        """The loop over the steps after the ``done`` that a checkpoint has behind it."""
-        journal = None
-        if self.rank.leads:
-            steps = stepper.steps
-            journal = Journal(self.folder, self.recipe, self.device, self.terminal, done, steps)
+    def loop(self, stepper: Stepper, checkpoints: Checkpoints) -> Loop:
+        """The loop over the steps, before the first."""
         return Loop(
             stepper=stepper,
             checkpoints=checkpoints,
             requests=self.requests,
             device=self.device,
             interval=self.recipe.checkpoint.interval,
-            journal=journal,
+            watch=Watch(self.recipe.guard),
+            clock=clock(self.device),
+            memory=memory(self.device),
+            window=Window(self.recipe.profile, self.folder, self.rank),
+            journal=self._journal(stepper),
             validation=Validation(stepper=stepper),
         )
+
+    def _journal(self, stepper: Stepper) -> Journal | None:
+        stages: list[int] = [0] * self.rank.world
+        dist.all_gather_object(stages, stepper.position.pp)
+        if not self.rank.leads:
+            return None
+        return Journal(self.folder, self.recipe, tuple(stages), self.terminal, stepper.steps)

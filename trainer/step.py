@@ -1,18 +1,19 @@
 """One optimizer step."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.core import tensor_parallel
+from megatron.core import parallel_state, tensor_parallel
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.batches import Batches, MicroBatch
 from llmtrain.trainer.groups import Position
+from llmtrain.trainer.guard import GuardedOptimizer
 from llmtrain.trainer.optimizer import one_or_all
 from llmtrain.trainer.schedule import learning_rate
 from llmtrain.trainer.weights import generator
@@ -23,11 +24,18 @@ class Outcome:
     """What a step gave on this rank."""
 
     loss: float
-    """Mean nats per token of this replica; 0 on a rank that does not compute the loss."""
+    """Mean nats per token of this replica, the sum of what its ranks have here."""
     grad_norm: float
-    """Norm of all gradients before clipping."""
+    """Norm of all gradients before clipping; not a number where the step was given up before, or
+    they overflowed."""
     learning_rate: float
     """What the step used."""
+    tokens: int
+    """Tokens of the step, of all replicas."""
+    skipped: bool
+    """The weights were left as they are: with fp16 some gradient overflowed."""
+    loss_scale: float
+    """What the loss was multiplied with before the backward pass; 1 but for fp16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +50,17 @@ class Stepper:
     """Steps of the whole run."""
     chunks: list[DistributedDataParallel]
     """This rank's part of the model, wrapped; several with virtual stages."""
-    optimizer: MegatronOptimizer
+    optimizer: GuardedOptimizer
     """Over all chunks."""
     batches: Batches
     """This rank's micro-batches."""
 
-    def step(self, done: int) -> Outcome:
-        """Train on the batch of the step after ``done`` steps."""
+    def step(self, done: int, admit: Callable[[float], bool]) -> Outcome:
+        """Train on the batch of the step after ``done`` steps.
+
+        ``admit`` is called with the loss that this rank has to add (0 where it does not compute
+        it) when the gradients are there; where it says no, the weights stay as they are.
+        """
         rate = learning_rate(done, self.steps, self.recipe.optim, self.recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -56,9 +68,19 @@ class Stepper:
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
+        loss_scale = float(self.optimizer.get_loss_scale())
         losses = self._forward_backward(done)
-        _, grad_norm, _ = self.optimizer.step()
-        return Outcome(loss=self._mean(losses), grad_norm=float(grad_norm), learning_rate=rate)
+        loss = self._mean(losses)
+        stepped, grad_norm = self.optimizer.step()[:2] if admit(loss) else (True, math.nan)
+        return Outcome(
+            loss=loss,
+            grad_norm=float(grad_norm) if stepped else math.nan,
+            learning_rate=rate,
+            tokens=self.batches.tokens(done),
+            # A gradient that is not a number without an overflow is the guard's to judge.
+            skipped=not stepped and math.isfinite(self.optimizer.norm),
+            loss_scale=loss_scale,
+        )
 
     def _seed(self, done: int) -> None:
         """Make dropout a function of seed, step and rank: a resume then has no state to restore.
@@ -66,7 +88,8 @@ class Stepper:
         megatron-core itself tells the tensor parallel ranks apart where it must.
         """
         if self.recipe.model.dropout:
-            name = f"dropout:{done}:{self.position.pp}:{self.position.dp}"
+            place = self.position
+            name = f"dropout:{done}:{place.pp}:{place.dp}:{place.cp}"
             seed = generator(self.recipe.run.seed, name).initial_seed() % 2**31
             tensor_parallel.model_parallel_cuda_manual_seed(seed)
 
@@ -76,7 +99,7 @@ class Stepper:
             forward_step_func=forward,
             data_iterator=one_or_all([self._data(done) for _ in self.chunks]),
             model=one_or_all(self.chunks),
-            num_microbatches=self.batches.microbatches,
+            num_microbatches=self.batches.count(done),
             seq_length=recipe.model.seq,
             micro_batch_size=recipe.batch.micro,
             forward_only=False,
@@ -115,7 +138,10 @@ def forward(
 
 
 def mean_loss(losses: torch.Tensor) -> tuple[torch.Tensor, Report]:
-    """Mean over the tokens of a micro-batch; every token counts, so means of means are the mean."""
-    loss = losses.float().mean()
+    """Mean over the tokens of a micro-batch; every token counts, so means of means are the mean.
+
+    Under context parallel each rank has its part of the mean: the schedule takes it for a sum.
+    """
+    loss = losses.float().mean() / parallel_state.get_context_parallel_world_size()
     # A copy: the schedule divides the loss in place.
     return loss, {"loss": loss.detach().clone()}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.distributed as dist
@@ -24,6 +24,12 @@ class ValidationRow:
     """Mean nats per token over all validation batches."""
     validation_seconds: float
     """Wall clock."""
+
+    def scalars(self) -> dict[str, float]:
+        """What can be drawn as curves, by name."""
+        values = asdict(self)
+        del values["step"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ residual stream (arXiv 1909.08053, section 3); norms are one and biases zero.
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Cut:
     rank: int
     """This rank's number among the parts."""
     parts: int
-    """Tensor parallel ranks."""
+    """Tensor parallel ranks, of an expert expert tensor parallel ones."""
     blocks: int = 1
     """Blocks along ``dim`` that are each cut: 2 for gate and up of a gated feed-forward."""
 
@@ -53,16 +54,32 @@ class Cut:
 def fill(chunk: GPTModel, recipe: Recipe, position: Position) -> None:
     """Set every parameter of ``chunk`` in place."""
     for local_name, param in chunk.named_parameters():
-        name = global_name(chunk, local_name)
+        name = global_name(chunk, local_name, first_expert(recipe, position))
         cut = cut_of(name, param, recipe, position)
         full = full_tensor(name, cut.full_shape(param.shape), recipe)
         param.copy_(cut.take(full))
 
 
-def global_name(chunk: GPTModel, name: str) -> str:
-    """The name with the layer's number in the whole model; a tied output is the embedding."""
+def first_expert(recipe: Recipe, position: Position) -> int:
+    """The number, in the whole layer, of the first expert that a rank holds."""
+    return position.ep * ((recipe.model.experts or 0) // position.ep_size)
+
+
+EXPERT = re.compile(r"\.experts\.(?:local_experts\.(\d+)\.)?(linear_fc\d\.(?:weight|bias))(\d*)$")
+"""A matrix of an expert; its number on the rank stands in the middle, in Transformer Engine's
+grouped layer at the end."""
+
+
+def global_name(chunk: GPTModel, name: str, first_expert: int) -> str:
+    """The name with the numbers of layer and expert in the whole model.
+
+    A tied output is the embedding.
+    """
     if name == "output_layer.weight" and chunk.share_embeddings_and_output_weights:
         return "embedding.word_embeddings.weight"
+    if expert := EXPERT.search(name):
+        number = first_expert + int(expert[1] or expert[3])
+        name = f"{name[: expert.start()]}.experts.{number}.{expert[2]}"
     head, found, tail = name.partition("decoder.layers.")
     if not found:
         return name
@@ -77,6 +94,8 @@ def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -
     Query, key and value need no blocks: megatron-core lays them out by group of heads, so equal
     parts of the rows are whole groups.
     """
+    if ".experts." in name:
+        return _expert_cut(name, recipe, position)
     parallel = getattr(param, "tensor_model_parallel", False) and position.tp_size > 1
     gated = "linear_fc1" in name and recipe.model.gated
     return Cut(
@@ -87,12 +106,26 @@ def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -
     )
 
 
+def _expert_cut(name: str, recipe: Recipe, position: Position) -> Cut:
+    """The first matrix and its bias are cut by output, the second matrix by input.
+
+    By name, since a grouped layer does not mark its parameters.
+    """
+    if position.etp_size == 1 or name.endswith("linear_fc2.bias"):
+        dim = None
+    else:
+        dim = 0 if "linear_fc1" in name else 1
+    blocks = 2 if "linear_fc1" in name and recipe.model.gated else 1
+    return Cut(dim=dim, rank=position.etp, parts=position.etp_size, blocks=blocks)
+
+
 def full_tensor(name: str, shape: list[int], recipe: Recipe) -> torch.Tensor:
     """The initial value of the whole parameter ``name``, padded vocabulary included as zeros."""
     if name.endswith("bias"):
         return torch.zeros(shape)
     if len(shape) == 1:
-        return torch.ones(shape)
+        # LayerNorm1p stores the distance from 1.
+        return torch.zeros(shape) if recipe.model.norm == "layernorm1p" else torch.ones(shape)
     real = list(shape)
     if name in ("embedding.word_embeddings.weight", "output_layer.weight"):
         real[0] = recipe.model.vocab

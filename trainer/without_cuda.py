@@ -15,13 +15,19 @@ from torch.overrides import TorchFunctionMode
 
 
 def install() -> None:
-    """Put every stand-in in its place, for the life of the process."""
+    """Put every stand-in in its place, for the life of the process; a second call does nothing."""
+    if issubclass(torch.cuda.Stream, _Stream):
+        return
     for module, name, stand_in in _stand_ins():
         setattr(module, name, stand_in)
     # Entered and never left.
     contextlib.ExitStack().enter_context(CudaMeansCpu())
     from megatron.core.tensor_parallel import random
+    from megatron.core.transformer import multi_latent_attention
+    from megatron.core.transformer.moe import moe_utils
 
+    for module, name, stand_in in _absent_engine(random, moe_utils, multi_latent_attention):
+        setattr(module, name, stand_in)
     # The tracker behind dropout reads and sets the generator of the current device through these.
     for name, stand_in in (
         ("_get_cuda_rng_state", _get_rng_state),
@@ -56,6 +62,31 @@ def _stand_ins() -> tuple[tuple[Any, str, Any], ...]:
     )
 
 
+def _absent_engine(random: Any, moe_utils: Any, latent: Any) -> tuple[tuple[Any, str, Any], ...]:
+    """Names that megatron-core imports from Transformer Engine, and reads where there is none."""
+    from llmtrain.trainer.whole_linear import WholeLinear
+
+    return (
+        # The projections to the compressed tensors, of which every rank has the whole.
+        (latent, "TELinear", WholeLinear),
+        # The router's product is then torch's.
+        (moe_utils, "te_general_gemm", None),
+        # Norms whose output is dropped and computed again, which asks whether FP8 is on.
+        (random, "FP8GlobalStateManager", _NoFp8),
+        (random, "activation_recompute_forward", lambda **named: contextlib.nullcontext()),
+        (random, "fp8_autocast", lambda **named: contextlib.nullcontext()),
+    )
+
+
+class _NoFp8:
+    """Answers for Transformer Engine's state."""
+
+    @staticmethod
+    def is_fp8_enabled() -> bool:
+        """Never."""
+        return False
+
+
 class CudaMeansCpu(TorchFunctionMode):
     """Reads ``cuda`` as ``cpu`` in every call of a torch function."""
 
@@ -71,6 +102,9 @@ class CudaMeansCpu(TorchFunctionMode):
         # schedules.py, clip_grads.py, optimizer.py: torch.zeros(…, device="cuda").
         if "device" in kwargs:
             kwargs = {**kwargs, "device": _cpu_for_cuda(kwargs["device"])}
+        # rope_utils.py: the places of a context parallel rank.
+        if kwargs.get("pin_memory"):
+            kwargs = {**kwargs, "pin_memory": False}
         # language_module.py: `weight.data.cuda()` for tied embeddings over pipeline stages.
         if func is torch.Tensor.cuda:
             return args[0]

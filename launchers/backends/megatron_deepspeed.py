@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends import data_arguments, training_arguments
 from llmtrain.launchers.backends.arguments import Arguments, Value, command_line
+from llmtrain.launchers.backends.checkout_files import checkout_files
 from llmtrain.launchers.backends.deepspeed_json import FILE, as_text, engine_config
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.backends.model_arguments import initial_state, sizes
 from llmtrain.launchers.launch import Program
-from llmtrain.launchers.program_environment import program_environment
 from llmtrain.planner.limits import version_of
 from llmtrain.planner.plan import Plan
 
@@ -34,8 +34,7 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
-        files={FILE: as_text(engine_config(plan))},
-        environment=program_environment(recipe),
+        files={FILE: as_text(engine_config(plan)), **checkout_files(path, table)},
         missing=tuple(key for key, value in absent.items() if not value),
         warnings=tuple(warnings(recipe)),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.watch import Guard
 from llmtrain.launchers.backends import (
     data_arguments,
     layout_arguments,
@@ -11,10 +12,10 @@ from llmtrain.launchers.backends import (
     training_arguments,
 )
 from llmtrain.launchers.backends.arguments import Value, command_line
+from llmtrain.launchers.backends.checkout_files import checkout_files
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.launch import Program
-from llmtrain.launchers.program_environment import program_environment
 from llmtrain.planner.limits import version_of
 from llmtrain.planner.plan import Plan
 
@@ -31,7 +32,7 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
-        environment=program_environment(recipe),
+        files=checkout_files(path, table),
         missing=() if path else ("backend.path",),
         warnings=tuple(warnings(recipe)),
     )
@@ -66,12 +67,13 @@ def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
         **data_arguments.checkpoints(recipe),
         **data_arguments.logs(recipe, table),
         **training_arguments.program_run(recipe),
+        **training_arguments.trace(recipe),
     }
 
 
 def warnings(recipe: Recipe) -> Iterator[str]:
     """What the recipe leaves open or the program counts otherwise."""
-    if recipe.model.experts is not None:
-        yield "experts are balanced by an auxiliary loss of 0.01: recipes do not say how"
     if recipe.batch.ramp is not None and recipe.schedule.warmup:
         yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"
+    if recipe.guard != Guard() or recipe.log.wandb or recipe.log.mlflow:
+        yield "`guard` and `log` are the reference trainer's: Megatron-LM ends on NaN by itself"

@@ -107,12 +107,7 @@ def initial_state(recipe: Recipe) -> Arguments:
 
 
 def experts(recipe: Recipe) -> Arguments:
-    """Mixture of experts.
-
-    The recipe does not say how the router is balanced; without a loss it would collapse, so this
-    is the auxiliary loss of the Switch Transformer (arXiv 2101.03961, section 2.2) with its 0.01,
-    which Megatron-LM's own Mixtral example takes too.
-    """
+    """Mixture of experts, their router balanced by an auxiliary loss or not at all."""
     model = recipe.model
     if model.experts is None:
         return {}
@@ -123,8 +118,8 @@ def experts(recipe: Recipe) -> Arguments:
         "--moe-ffn-hidden-size": model.expert_ffn_size,
         "--moe-shared-expert-intermediate-size": shared or None,
         "--moe-layer-freq": _layer_pattern(model),
-        "--moe-router-load-balancing-type": "aux_loss",
-        "--moe-aux-loss-coeff": 0.01,
+        "--moe-router-load-balancing-type": "aux_loss" if model.aux_loss else "none",
+        "--moe-aux-loss-coeff": model.aux_loss or None,
         "--moe-token-dispatcher-type": "alltoall",
         # Its kernels are for 16-bit numbers; v0.12.0rc3 takes bf16 alone.
         "--moe-grouped-gemm": recipe.precision.kind in ("bf16", "fp8"),

@@ -83,8 +83,13 @@ def is_closed(name: str) -> bool:
 
 def near(name: str) -> tuple[str, ...]:
     """Known names that are probably meant, the nearest first."""
-    current = [each.name for each in known().values() if each.status in ("", "old")]
-    return tuple(get_close_matches(name, current, n=3, cutoff=0.8))
+    return tuple(get_close_matches(name, _read(), n=3, cutoff=0.8))
+
+
+@cache
+def _read() -> tuple[str, ...]:
+    """Names that something reads."""
+    return tuple(each.name for each in known().values() if each.status in ("", "old"))
 
 
 def slip(name: str) -> str:
@@ -95,7 +100,7 @@ def slip(name: str) -> str:
     """
     if len(name) < 8:
         return ""
-    return next((each for each in known() if _one_letter(name, each)), "")
+    return next((each for each in _read() if _one_letter(name, each)), "")
 
 
 def _one_letter(name: str, other: str) -> bool:

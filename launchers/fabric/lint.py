@@ -24,6 +24,13 @@ from llmtrain.launchers.scripts.script import Setting
 _RCCL = re.compile(r"\b(RCCL|HSA|HIP|ROCM|MIOPEN|ROCR)_\w|\b(rocm|rccl|amdgpu)\b|NCCL_IB_HCA=rdma")
 """What a file for AMD's GPUs has in it."""
 
+_MEASURES = re.compile(
+    r"\b(all_reduce|all_gather|reduce_scatter|alltoall|sendrecv|broadcast|hypercube)_perf\b|"
+    r"\b(\w+_bench|nccl-tests|osu_\w+|IMB-\w+|ib_(write|read|send)_(bw|lat)|nccom-test)\b|"
+    r"\bbench\w*[_/](nccl|rccl|allreduce|all_reduce)\b"
+)
+"""What runs in a file that measures or tests links: nobody trains in it."""
+
 _BUILD = ("_PATH", "_DIR", "_HOME", "_ROOT", "_CONTAINER", "_IMAGE", "_VERSION", "_TAG", "_URL")
 """How names of a build or of a script's own end."""
 
@@ -64,6 +71,7 @@ def lint(
     told = [s for s in document.settings if s.exported or _meant_to_be(s, document)]
     checked = [s for s in told if not (_own(s.name) and _used(s.name, document.text))]
     found = [finding for setting in checked for finding in _alone(setting, nccl, amd)]
+    found += [finding for setting in checked for finding in _cautions(setting, document.text)]
     found += _not_exported(document)
     found += conflicts(told, facts or facts_of(document))
     found += not_forwarded(document)
@@ -101,7 +109,6 @@ def _alone(setting: Setting, nccl: Version | None, amd: bool) -> Iterator[Findin
         return
     if not may_be(setting.value, fact.values) and (not amd or setting.name in _PHYSICAL):
         yield _outside(setting, fact)
-    yield from _cautions(setting)
 
 
 def _unknown(setting: Setting) -> Iterator[Finding]:
@@ -197,10 +204,13 @@ def _caution_data() -> Mapping[str, list[dict[str, Any]]]:
     return found
 
 
-def _cautions(setting: Setting) -> Iterator[Finding]:
-    for each in _caution_data().get(setting.name, ()):
-        patterns = each["values"]
-        if any(re.fullmatch(p, setting.value or "", re.IGNORECASE) for p in patterns):
+def _cautions(setting: Setting, text: str) -> Iterator[Finding]:
+    """Values that are right at times; ``text`` is the file, which may be such a time."""
+    measures = _MEASURES.search(text) is not None
+    for each in _caution_data().get(setting.name, ()) if setting.value is not None else ():
+        if (measures and each["code"] == "debug") or re.search(each.get("unless", "(?!)"), text):
+            continue
+        if any(re.fullmatch(p, setting.value or "", re.IGNORECASE) for p in each["values"]):
             yield Finding(
                 code=each["code"],
                 severity=each["severity"],

@@ -19,8 +19,7 @@ VOCABULARIES: Mapping[str, int] = {
 """Tokens of tokenizers that have but one vocabulary."""
 
 ROUTER: Mapping[str, tuple[str, ...]] = {
-    "--moe-router-load-balancing-type": ("aux_loss", "['aux_loss']"),
-    "--moe-aux-loss-coeff": ("0.01", "[0.01]", "['0.01']"),
+    "--moe-router-load-balancing-type": ("aux_loss", "['aux_loss']", "none", "['none']"),
     "--moe-token-dispatcher-type": ("alltoall",),
 }
 """What ``backends/model_arguments.py`` says of the router where recipes say nothing."""
@@ -136,7 +135,18 @@ def _experts(r: Reading) -> Keys:
         "moe_ffn": width,
         "shared_experts": shared // width if width else 0,
         "dense_layers": _dense(r),
+        **_aux_loss(r),
     }
+
+
+def _aux_loss(r: Reading) -> Keys:
+    """The balancing loss; Megatron-DeepSpeed's is of another kind and is left over."""
+    given = r.get("--moe-aux-loss-coeff")
+    if given is None:
+        return {}
+    number = given[0] if isinstance(given, list) else given
+    balanced = "aux_loss" in str(r.get("--moe-router-load-balancing-type"))
+    return {"aux_loss": float(number) if balanced else 0.0}
 
 
 def _dense(r: Reading) -> int:

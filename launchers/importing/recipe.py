@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import lcm
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from llmtrain.config.build import plain
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import LlmtrainError, Problem
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.importing.engine_keys import engine_notes, left_of_engine
 from llmtrain.launchers.importing.length_keys import checkpoint_keys, length_of, schedule_keys
 from llmtrain.launchers.importing.model_keys import model_keys
 from llmtrain.launchers.importing.reading import Left, Reading, best_version
@@ -96,9 +98,13 @@ def import_file(file: Path, arguments: tuple[str, ...] = ()) -> Imported:
     keys = _keys(source, reading, version, notes, changes)
     data, problems = _settled(keys, source, reading, notes)
     left = tuple(reading.left())
+    lost = [each for each in left if each.why or not OURS.match(each.flag)]
+    if not file.suffix.startswith((".y", ".json")):
+        # Keys of a YAML are no flags: that a parser lacks them means nothing.
+        lost = [replace(each, why=each.why or reading.unknown(each.flag)) for each in lost]
     return Imported(
         text=yaml.safe_dump(data, sort_keys=False, width=100, allow_unicode=True),
-        left=tuple(each for each in left if each.why or not OURS.match(each.flag)),
+        left=(*lost, *left_of_engine(source.engine)),
         ours=tuple(each for each in left if not each.why and OURS.match(each.flag)),
         notes=tuple(notes),
         problems=problems,
@@ -118,6 +124,7 @@ def _keys(
     batch = batch_keys(r, seq)
     parallel = layout_keys(r, layers)
     gpus = _gpus(source, parallel, notes)
+    notes += engine_notes(source.engine, batch, parallel["pp"])
     if "global" not in batch:
         dp = max(1, gpus // (parallel["tp"] * parallel["pp"] * parallel["cp"]))
         batch["global"] = _from_engine(source) or batch["micro"] * dp
@@ -151,16 +158,17 @@ def _from_engine(source: Source) -> int | None:
 
 
 def _gpus(source: Source, parallel: Keys, notes: list[str]) -> int:
-    replica = int(parallel["tp"] * parallel["pp"] * parallel["cp"])
+    """Ranks: so many as the file starts, else the least that hold the layout."""
+    p = parallel
+    replica = lcm(p["tp"] * p["pp"] * p["cp"], (p["etp"] or p["tp"]) * p["ep"] * p["pp"])
     if source.gpus is None:
         notes.append(f"gpus is not in the file: {replica}, one replica, is assumed")
         return replica
     if source.gpus % replica:
-        notes.append(
-            f"the file starts {source.gpus} ranks, and tp × pp × cp = {replica}: "
-            f"gpus={replica * max(1, source.gpus // replica)} is assumed"
-        )
-        return replica * max(1, source.gpus // replica)
+        gpus = replica * max(1, source.gpus // replica)
+        says = f"the file starts {source.gpus} ranks, and its layout needs a multiple of {replica}"
+        notes.append(f"{says}: gpus={gpus} is assumed")
+        return gpus
     return source.gpus
 
 

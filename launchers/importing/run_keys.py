@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from llmtrain.launchers.importing.engine_keys import loss_scale, offloads
 from llmtrain.launchers.importing.reading import Reading
 
 Keys = dict[str, Any]
@@ -130,7 +131,9 @@ def precision_keys(r: Reading, config: Mapping[str, Any]) -> Keys:
         r.has("--fp8-amax-history-len", "--fp8-amax-compute-algo")
     scale, first = r.get("--loss-scale"), r.get("--initial-loss-scale")
     window = r.get("--loss-scale-window")
-    if fp16 and scale:
+    if fp16 and (of_engine := loss_scale(config)):
+        keys |= of_engine
+    elif fp16 and scale:
         keys["loss_scale"] = float(scale)
     elif fp16:
         keys |= {"initial_loss_scale": first, "loss_scale_window": int(window or 1000)}
@@ -169,7 +172,8 @@ def optim_keys(r: Reading, config: Mapping[str, Any], precision: str) -> Keys:
         "zero": _zero(r, config),
         "overlap_grad_reduce": bool(r.get("--overlap-grad-reduce")),
         "overlap_param_gather": bool(r.get("--overlap-param-gather")),
-        "offload": bool(r.get("--optimizer-cpu-offload") or r.get("--cpu-optimizer")),
+        "offload": bool(r.get("--optimizer-cpu-offload") or r.get("--cpu-optimizer"))
+        or offloads(config),
         "grad_dtype": _gradients(r, config, precision),
     }
     r.has("--use-precision-aware-optimizer") if keys["offload"] else None

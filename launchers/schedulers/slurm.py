@@ -12,8 +12,8 @@ from llmtrain.launchers.digest import sums
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_batch import Batch, batch_script
+from llmtrain.launchers.schedulers.slurm_shown import commands, later, notes, warnings
 from llmtrain.launchers.schedulers.slurm_step import rank_script, task_command, task_script
-from llmtrain.launchers.schedulers.slurm_time import lead_reason, lead_seconds
 from llmtrain.launchers.shell import package_text, require_names
 from llmtrain.planner.plan import Plan, make_plan
 
@@ -54,40 +54,12 @@ def job(
         text=batch_script(batch),
         command=command,
         files=own,
+        commands=commands(plan, program),
+        later=later(plan, program),
         mounts=containers.mounts(plan.recipe, program, provenance),
         notes=notes(plan, program, provenance),
         warnings=warnings(plan),
     )
-
-
-def notes(plan: Plan, program: Program, provenance: Provenance) -> tuple[str, ...]:
-    """How programs reach the nodes, and when the ranks are told of the time limit."""
-    site = plan.recipe.site
-    mounted = containers.mounts(plan.recipe, program, provenance)
-    inside = site.container.runtime != "none"
-    python = site.python or ("python of the image" if inside else provenance.python)
-    found = [f"interpreter: {python}{', copied to each node' if site.software == 'sbcast' else ''}"]
-    if program.module and program.module.startswith("llmtrain"):
-        place = f"mounted at {containers.INSIDE}" if inside else "read where it is installed"
-        found.append(f"llmtrain: {provenance.package or 'the installed one'}, {place}")
-    checkout = containers.checkout(plan.recipe, mounted)
-    if checkout:
-        found.append(f"checkout: {checkout}")
-    if site.secrets.names:
-        found.append(f"secrets: {', '.join(site.secrets.names)} from {site.secrets.file}")
-    found.append(f"the ranks are told {lead_seconds(plan)} s before the end: {lead_reason(plan)}")
-    return tuple(found)
-
-
-def warnings(plan: Plan) -> tuple[str, ...]:
-    """What a user should know before this waits in a queue."""
-    site, found = plan.recipe.site, []
-    if site.time_limit is None:
-        found.append("no `site.time_limit`: the partition's default ends the job")
-    image = site.container.image
-    if image and not containers.by_digest(image):
-        found.append(f"the image {image} has no digest: it may be another one tomorrow")
-    return tuple(found)
 
 
 def generic_site(plan: Plan) -> tuple[Plan, tuple[str, ...]]:

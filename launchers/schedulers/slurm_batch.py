@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_header import header, job_name, tasks_per_node
-from llmtrain.launchers.schedulers.slurm_srun import step_lines
+from llmtrain.launchers.schedulers.slurm_srun import python, step_lines
 from llmtrain.launchers.schedulers.slurm_time import lead_reason
-from llmtrain.launchers.shell import array, assign, comment, here_document, package_text
+from llmtrain.launchers.shell import (
+    array,
+    assign,
+    assign_path,
+    comment,
+    here_document,
+    package_text,
+)
 from llmtrain.launchers.traffic import edges
 from llmtrain.planner.plan import Plan
 
@@ -42,7 +49,7 @@ def batch_script(batch: Batch) -> str:
         *(package_text(name).rstrip("\n") for name in _functions(batch.plan)),
         "\n".join(_environment(batch.variables)),
         "\n".join(["start_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
-        "\n".join(_main(batch.plan)),
+        "\n".join(_main(batch)),
         _unpack(batch.files).rstrip("\n"),
         "main\nexit",
     ]
@@ -66,27 +73,35 @@ def _settings(batch: Batch) -> Iterator[str]:
     plan, site = batch.plan, batch.plan.recipe.site
     yield ""
     yield assign("name", job_name(plan.recipe.run_name))
-    yield assign("runs", site.runs or "")
+    yield assign_path("runs", site.runs or "")
+    yield assign("group", site.group or "")
+    yield assign("python", python(batch))
     yield f"nodes={plan.nodes}"
     yield f"tasks_per_node={tasks_per_node(plan)}"
     yield assign("host_suffix", site.slurm.host_suffix)
     yield comment("Traffic between nodes: stride:size:ring:bytes a step of each axis.")
     yield assign("edges", _edges(plan))
-    yield "placed=0 placed_by_us=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
+    yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
     if plan.recipe.nodes.spare:
         yield f"spares={plan.recipe.nodes.spare}"
+    if batch.program.missing:
+        yield array("missing", batch.program.missing)
+    if site.software == "sbcast":
+        yield assign_path("nvme", site.nvme or "")
     if site.modules:
         yield array("modules", site.modules)
     if site.secrets.names:
-        yield assign("secrets_file", site.secrets.file)
+        yield assign_path("secrets_file", site.secrets.file)
         yield array("secrets", site.secrets.names)
     yield assign("sums", batch.sums.rstrip("\n"))
 
 
 def _edges(plan: Plan) -> str:
-    if plan.recipe.site.slurm.rank_order == "slurm":
+    slurm = plan.recipe.site.slurm
+    # In a heterogeneous job srun takes no list of hosts.
+    if slurm.rank_order == "slurm" or slurm.groups:
         return ""
     found = (f"{e.stride}:{e.size}:{int(e.ring)}:{e.edge_bytes}" for e in edges(plan))
     return " ".join(found)
@@ -104,6 +119,8 @@ def _functions(plan: Plan) -> Iterator[str]:
     yield "nodes.sh"
     if plan.recipe.nodes.spare:
         yield "spares.sh"
+    if site.software == "sbcast":
+        yield "software.sh"
     yield "step.sh"
     yield f"restart-{site.slurm.restart}.sh"
 
@@ -119,10 +136,13 @@ def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
     yield "}"
 
 
-def _main(plan: Plan) -> Iterator[str]:
-    site = plan.recipe.site
+def _main(batch: Batch) -> Iterator[str]:
+    plan, site = batch.plan, batch.plan.recipe.site
     yield "main() {"
+    yield "    find_nodes"
     yield "    find_folder"
+    if batch.program.missing:
+        yield '    ((!${#missing[@]})) || die "${missing[*]} must be given: prepare this run again"'
     if site.slurm.restart == "array":
         yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
@@ -132,6 +152,8 @@ def _main(plan: Plan) -> Iterator[str]:
         yield "    read_secrets"
     yield "    environment"
     yield "    rendezvous"
+    if site.software == "sbcast":
+        yield "    send_software"
     yield "    start_step"
     if plan.recipe.nodes.spare:
         yield "    while another_try; do"

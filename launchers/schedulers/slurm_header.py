@@ -8,8 +8,8 @@ from llmtrain.config.site import Site
 from llmtrain.launchers.schedulers.slurm_time import lead_seconds, limit_seconds
 from llmtrain.planner.plan import Plan
 
-SINCE = {"segment": (23, 11), "hetjob": (20, 2)}
-"""Slurm's release that brought an option (its RELEASE_NOTES)."""
+SINCE = {"segment": (24, 5), "hetjob": (20, 2)}
+"""Slurm's release that brought an option (SchedMD/slurm, CHANGELOG/slurm-24.05.md and NEWS)."""
 
 Option = tuple[str, str | None]
 
@@ -148,9 +148,11 @@ def _require_parts(plan: Plan) -> None:
     if site.slurm.restart == "array":
         says = "= array does not go with a heterogeneous job"
         problems.append(Problem(code="conflict", key="site.slurm.restart", says=says))
+    says = "does not go with a heterogeneous job"
     if plan.recipe.nodes.spare:
-        says = "does not go with a heterogeneous job"
         problems.append(Problem(code="conflict", key="nodes.spare", says=says))
+    if site.software == "sbcast":
+        problems.append(Problem(code="conflict", key="site.software", says=f"= sbcast {says}"))
     if problems:
         raise LaunchError(problems)
 

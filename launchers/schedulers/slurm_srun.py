@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from llmtrain.launchers.containers import INSIDE, mounts, names
+from llmtrain.launchers.containers import INSIDE, is_ours, mounts, names
 from llmtrain.launchers.launch import Mount, Variable
 from llmtrain.launchers.schedulers.slurm_header import cpus_per_task, tasks_per_node
-from llmtrain.launchers.shell import array, assign, command
+from llmtrain.launchers.shell import array, command
 from llmtrain.planner.plan import Plan
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ def step_lines(batch: "Batch") -> Iterator[str]:
     plan, site = batch.plan, batch.plan.recipe.site
     mounted = mounts(plan.recipe, batch.program, batch.provenance)
     inside = names(batch.variables, plan.recipe, batch.program)
-    yield from _python(batch)
+    yield 'export LLMTRAIN_PYTHON="${LLMTRAIN_PYTHON:-$python}"'
+    if site.container.runtime != "none" and is_ours(batch.program):
+        yield f"export PYTHONPATH={INSIDE}"
     yield "local -a step task"
     yield array("step", step_options(plan))
     if cpus_per_task(plan) is None:
@@ -38,9 +40,13 @@ def step_options(plan: Plan) -> list[str]:
     """Options of ``srun``, unquoted."""
     site = plan.recipe.site
     tasks = tasks_per_node(plan)
+    if site.slurm.groups:
+        # Nodes and tasks are those of each part; srun would ask every part for the same.
+        shape = {"het-group": f"0-{len(site.slurm.groups) - 1}"}
+    else:
+        shape = {"nodes": str(plan.nodes), "ntasks": str(plan.nodes * tasks)}
     options = {
-        "nodes": str(plan.nodes),
-        "ntasks": str(plan.nodes * tasks),
+        **shape,
         "ntasks-per-node": str(tasks),
         "kill-on-bad-exit": "1",
         "wait": "60",
@@ -57,14 +63,11 @@ def step_options(plan: Plan) -> list[str]:
     return [f"--{name}={value}" if value else f"--{name}" for name, value in options.items()]
 
 
-def _python(batch: "Batch") -> Iterator[str]:
+def python(batch: "Batch") -> str:
+    """The interpreter of the ranks, on the nodes or in the container."""
     site = batch.plan.recipe.site
     default = batch.provenance.python if site.container.runtime == "none" else "python"
-    yield assign("python", site.python or default)
-    yield 'export LLMTRAIN_PYTHON="${LLMTRAIN_PYTHON:-$python}"'
-    module = batch.program.module or ""
-    if site.container.runtime != "none" and module.split(".")[0] == "llmtrain":
-        yield f"export PYTHONPATH={INSIDE}"
+    return site.python or default
 
 
 def _run_folder_is_plain() -> Iterator[str]:
@@ -82,14 +85,16 @@ def _pyxis(plan: Plan, mounted: tuple[Mount, ...], inside: tuple[str, ...]) -> I
     container = plan.recipe.site.container
     yield from _run_folder_is_plain()
     yield f"step+=({command((f'--container-image={container.image}',))})"
-    yield f"step+=(--container-mounts={','.join(_mount_word(each) for each in mounted)})"
+    places = " ".join(_mount_word(each) for each in mounted)
+    yield f"local -a mounts=({places})"
+    yield 'step+=(--container-mounts="$(IFS=, && echo "${mounts[*]}")")'
     yield "# The run's folder is the working directory inside."
     yield 'step+=(--container-workdir="$LLMTRAIN_RUN")'
     home = "" if container.mount_home else "no-"
     yield f"step+=(--{home}container-mount-home)"
     if container.writable:
         yield "step+=(--container-writable)"
-    yield f"step+=(--container-env={','.join(inside)})"
+    yield f"step+=('--container-env={','.join(inside)}')"
 
 
 def _apptainer(
@@ -100,6 +105,7 @@ def _apptainer(
 ) -> Iterator[str]:
     container = plan.recipe.site.container
     yield from _run_folder_is_plain()
+    yield 'command -v apptainer >/dev/null || die "there is no apptainer on $(hostname)"'
     yield "task=(apptainer exec)"
     if plan.recipe.cluster.device == "cuda":
         yield "task+=(--nv)"

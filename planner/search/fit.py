@@ -1,157 +1,253 @@
-"""Memory of arrays of candidates: the formulas of the plan, the fullest stages only."""
+"""Memory of arrays of candidates: the formulas of the plan, for the fullest stages only.
 
-from collections import defaultdict
-from collections.abc import Iterator
+What :func:`llmtrain.planner.memory.stage_peak` says of a stage is put together here from the same
+functions; a test asks both about the same candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from llmtrain.config.change import changed
-from llmtrain.config.layout import stage_layers
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner import memory
-from llmtrain.planner.candidate import Candidate
+from llmtrain.planner.activations import Chunk, chunk, embedding, gradients, recomputed_peak
+from llmtrain.planner.inflight import held_of_chunk, in_flight
 from llmtrain.planner.model_states import bytes_each, fp8_weight, gradient_bytes, sharded
+from llmtrain.planner.numeric import choose, largest
 from llmtrain.planner.parameters import Count, cut_of, embedding_matrix, layer, rank_parameters
-from llmtrain.planner.search.layouts import candidates_of
-from llmtrain.planner.search.space import Space, Table, rows
+from llmtrain.planner.search.layouts import candidates_of, drops_of
+from llmtrain.planner.search.space import Space, Table
+from llmtrain.planner.search.stages import Counts, Entry, entries_of, passes
+from llmtrain.planner.search.structures import rows
 from llmtrain.planner.setting import Recomputed, Setting, setting_of
-from llmtrain.planner.timeline import Held, timeline
+from llmtrain.planner.timeline import loss
 from llmtrain.planner.workspace import buffers, fixed, gathered_weights, reduction
 
+BLOCK = 16384
+"""Stages that are looked at together."""
+MANY = 2**32
+"""More than there are micro-batches."""
 
-def needed_bytes(space: Space, table: Table) -> Any:
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stages:
+    """The stages of every pipeline of a space, and what was counted of them."""
+
+    space: Space
+    """Whose."""
+    entries: tuple[Entry, ...]
+    """Of all pipelines, those of a pipeline together."""
+    passes: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    """By entry and micro-batches: chunks in flight, counted once."""
+    parts: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
+    """By ends and degrees: parameters, counted once."""
+
+
+def stages_of(space: Space) -> Stages:
+    """The stages of every pipeline."""
+    found = [
+        entry
+        for number, cut in enumerate(space.cuts)
+        for entry in entries_of(cut.of(space.recipe), number)
+    ]
+    return Stages(space=space, entries=tuple(found))
+
+
+def needed_bytes(stages: Stages, table: Table) -> Any:
     """Bytes without which the worst rank of each candidate fails."""
+    first = np.searchsorted([entry.cut for entry in stages.entries], range(len(stages.space.cuts)))
+    count = np.diff(np.append(first, len(stages.entries)))[table["cut"]]
+    starts = np.cumsum(count) - count
+    place = np.repeat(np.arange(len(count)), count)
+    wide = rows(table, place)
+    wide["entry"] = first[wide["cut"]] + np.arange(len(place)) - starts[place]
+    return np.maximum.reduceat(_stages_needed(stages, wide), starts) if len(count) else starts
+
+
+def _stages_needed(stages: Stages, table: Table) -> Any:
+    """The same of one stage a row."""
     found = np.zeros(len(table["tp"]))
-    groups = np.array([_modules(space, row) for row in range(len(space.recomputes))])
-    code = table["cut"] * 64 + groups[table["recompute"]]
+    drops = drops_of(stages.space)
+    sets = list(dict.fromkeys(drops))
+    group = np.array([sets.index(one) for one in drops])[table["recompute"]]
+    kinds = np.array([len(entry.kinds) for entry in stages.entries])[table["entry"]]
+    code = group * 64 + np.minimum(kinds, 63)
     order = np.argsort(code, kind="stable")
-    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
-    for places in np.split(order, starts[1:]):
-        found[places] = _group(space, rows(table, places))
+    for places in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
+        for start in range(0, len(places), BLOCK):
+            some = places[start : start + BLOCK]
+            found[some] = _needed(stages, rows(table, some), sets[int(group[some[0]])])
     return found
 
 
-def _modules(space: Space, row: int) -> int:
-    """A number for each set of modules that is dropped."""
-    sets = [_dropped(space, number) for number in range(len(space.recomputes))]
-    return list(dict.fromkeys(sets)).index(sets[row])
-
-
-def _dropped(space: Space, row: int) -> frozenset[str]:
-    one = space.recomputes[row]
-    return frozenset(one.modules) if one.kind == "selective" else frozenset()
-
-
-def _group(space: Space, table: Table) -> Any:
-    """Candidates with one pipeline and one set of recomputed modules."""
-    cut = space.cuts[int(table["cut"][0])]
-    recipe = changed(space.recipe, cut.changes(space.recipe.model.layers))
-    layout = candidates_of(space, table, _dropped(space, int(table["recompute"][0])))
-    layout = _with_pipeline(layout, cut.pp, cut.vpp)
-    base = setting_of(recipe)
-    setting = Setting(
-        model=base.model, layout=layout, recomputed=_recomputed(space, table), width=base.width,
-        input_width=base.input_width, flash=base.flash, program=base.program,
-    )  # fmt: skip
-    stages = stage_layers(recipe)
-    needs = [
-        _stage(recipe, setting, table, number, stages[number])
-        for number in _fullest(recipe, stages)
-    ]
-    return np.max(np.broadcast_arrays(*needs), axis=0)
-
-
-def _with_pipeline(layout: Candidate, pp: int, vpp: int) -> Candidate:
-    from dataclasses import replace
-
-    return replace(layout, pp=pp, vpp=vpp)
-
-
-def _recomputed(space: Space, table: Table) -> Recomputed:
-    chosen = [space.recomputes[row] for row in range(len(space.recomputes))]
-    place = table["recompute"]
-    return Recomputed(
-        modules=_dropped(space, int(place[0])),
-        full=cast(float, np.array([one.kind == "full" for one in chosen], dtype=float)[place]),
-        block=cast(float, np.array([one.method == "block" for one in chosen], dtype=float)[place]),
-        layers=cast(float, np.array([one.layers for one in chosen], dtype=float)[place]),
-    )
-
-
-def _fullest(recipe: Recipe, stages: tuple[tuple[tuple[int, ...], ...], ...]) -> list[int]:
-    """The ends, and of stages between with equal chunks the first: it has most in flight."""
-    found = {0, len(stages) - 1}
-    seen: set[object] = set()
-    for number, chunks in enumerate(stages[1:-1], start=1):
-        numbers = [layer for chunk in chunks for layer in chunk]
-        ends = recipe.model.mtp and recipe.model.layers - 1 in numbers
-        kind = (memory.chunks_of(recipe, chunks), ends)
-        if kind not in seen:
-            seen.add(kind)
-            found.add(number)
-    return sorted(found)
-
-
-def _stage(
-    recipe: Recipe,
-    setting: Setting,
-    table: Table,
-    number: int,
-    chunks: tuple[tuple[int, ...], ...],
-) -> Any:
-    """What :func:`llmtrain.planner.memory.stage_peak` says, without its parts."""
-    held = Held(
-        stage=number,
-        chunks=memory.chunks_of(recipe, chunks),
-        moments=memory.moments_of(recipe, number, chunks),
-    )
-    parameters, biggest, ends, word = _parameters(recipe, table, number)
-    most = np.max(
-        np.broadcast_arrays(*(moment.total for moment in timeline(setting, held))), axis=0
-    )
-    each, layout = bytes_each(recipe), setting.layout
-    states: Any = 0.0
-    for width, start in ((each.weight, 3), (each.gradient, 2), (each.optimizer, 1)):
-        states = states + sharded(layout, parameters, width, start)
+def _needed(stages: Stages, table: Table, modules: frozenset[str]) -> Any:
+    """One set of recomputed modules, one number of kinds of chunks."""
+    recipe = stages.space.recipe
+    setting = _setting(stages.space, table, modules)
+    column = _columns(stages, table)
+    kept = _in_flight(stages, setting, table)
+    layout = setting.layout
+    schedule = (layout.pp, layout.vpp, column["stage"], layout.microbatches)
+    starts = held_of_chunk(*in_flight(*schedule), layout.pp, layout.vpp, 0)
+    kept = kept + starts * choose(column["first"] > 0, embedding(setting), 0)
+    back = _backward(setting, column["moe"] > 0)
+    most = kept + largest(back, choose(column["last"] > 0, loss(setting), 0))
+    rank = _count(column, "rank")
+    stays: Any = buffers(setting) + reduction(setting, rank) + fixed(setting)
     gradient = gradient_bytes(recipe.precision, recipe.optim)
-    stays: Any = buffers(setting) + reduction(setting, parameters)
-    stays = stays + gathered_weights(setting, biggest, word, gradient)
-    stays = stays + memory.gradient_copy(recipe, setting, parameters)
-    stays = stays + _fp8(recipe, table) * (parameters.total - ends)
-    released = memory.releasable_bytes(recipe, setting, parameters)
-    return states + most + fixed(setting) + stays - released
+    stays = stays + gathered_weights(setting, _count(column, "layer"), column["words"], gradient)
+    stays = stays + memory.gradient_copy(recipe, setting, rank)
+    stays = stays + _fp8(stages.space, table) * (rank.total - column["ends"])
+    released = memory.releasable_bytes(recipe, setting, rank)
+    return _states(setting, recipe, rank) + most + stays - released
 
 
-def _fp8(recipe: Recipe, table: Table) -> Any:
+def _setting(space: Space, table: Table, modules: frozenset[str]) -> Setting:
+    base, chosen, place = setting_of(space.base), space.recomputes, table["recompute"]
+    return Setting(
+        model=base.model,
+        layout=candidates_of(space, table, modules),
+        recomputed=Recomputed(
+            modules=modules,
+            full=_array([one.kind == "full" for one in chosen])[place],
+            block=_array([one.method == "block" for one in chosen])[place],
+            layers=_array([one.layers for one in chosen])[place],
+        ),
+        width=base.width,
+        input_width=base.input_width,
+        flash=base.flash,
+        program=base.program,
+    )
+
+
+def _array(values: Sequence[float]) -> Any:
+    return np.array(values, dtype=float)
+
+
+def _states(setting: Setting, recipe: Recipe, rank: Count) -> Any:
+    each, layout = bytes_each(recipe), setting.layout
+    found: Any = 0.0
+    for width, start in ((each.weight, 3), (each.gradient, 2), (each.optimizer, 1)):
+        found = found + sharded(layout, rank, width, start)
+    return found
+
+
+def _count(column: dict[str, Any], name: str) -> Count:
+    return Count(dense=column[f"{name}_dense"], expert=column[f"{name}_expert"])
+
+
+def _fp8(space: Space, table: Table) -> Any:
     """By ZeRO stage: gathering in FP8 needs one."""
-    each = [fp8_weight(changed(recipe, {"optim.zero": zero})) for zero in (0, 1)]
+    plain = {"optim.overlap_param_gather": False}
+    each = [fp8_weight(changed(space.recipe, {**plain, "optim.zero": zero})) for zero in (0, 1)]
     return np.where(table["zero"] > 0, each[1], each[0])
 
 
-def _parameters(recipe: Recipe, table: Table, number: int) -> tuple[Count, Count, Any, Any]:
-    """Of a rank, of its largest layer, of its ends, and of embedding and output layer."""
-    code = (table["tp"] * 4096 + table["ep"]) * 4096 + table["etp"]
+def _backward(setting: Setting, moe: Any) -> Any:
+    """As the plan's timeline: where no layer has experts only the dense one counts."""
+    model = setting.model
+
+    def needs(moe: bool) -> Any:
+        return gradients(setting, moe=moe) + recomputed_peak(setting, moe=moe)
+
+    if not model.experts:
+        return needs(False)
+    if not model.dense_layers:
+        return needs(True)
+    dense = needs(False)
+    return choose(moe, largest(dense, needs(True)), dense)
+
+
+def _in_flight(stages: Stages, setting: Setting, table: Table) -> Any:
+    """What forward passes have left: bytes of a chunk of each kind times those in flight."""
+    counts = _passes(stages, setting, table)
+    layout, entries = setting.layout, stages.entries
+    outputs = setting.program.stage_outputs * choose(layout.pp > 1, setting.hidden, 0)
+    sums: Any = 0.0
+    for kind in range(counts.shape[2]):
+        chunks = [entry.kinds[kind] for entry in entries if len(entry.kinds) > kind]
+        place = np.cumsum([len(entry.kinds) > kind for entry in entries])[table["entry"]] - 1
+        held = Chunk(
+            dense=_array([float(one.dense) for one in chunks])[place],
+            moe=_array([float(one.moe) for one in chunks])[place],
+        )
+        size: Any = chunk(setting, held) + outputs
+        sums = sums + counts[:, :, kind] * size[:, None]
+    return sums.max(axis=1)
+
+
+def _passes(stages: Stages, setting: Setting, table: Table) -> Any:
+    """Rows of counts by kind for every stage, filled up with zeros."""
+    count = cast(Any, setting.layout.microbatches).astype(np.int64)
+    codes, place = np.unique(table["entry"] * MANY + count, return_inverse=True)
+    asked = [(int(code) // MANY, int(code) % MANY) for code in codes]
+    missing: dict[int, list[int]] = {}
+    for entry, number in asked:
+        if (entry, number) not in stages.passes:
+            missing.setdefault(entry, []).append(number)
+    for entry, numbers in missing.items():
+        found = passes(stages.entries[entry], numbers)
+        stages.passes.update(zip(((entry, number) for number in numbers), found, strict=True))
+    each = [stages.passes[one] for one in asked]
+    wide = np.zeros((len(each), max(map(len, each)), each[0].shape[1]))
+    for row, counts in enumerate(each):
+        wide[row, : len(counts)] = counts
+    return wide[place]
+
+
+def _columns(stages: Stages, table: Table) -> dict[str, Any]:
+    """Of every row: parameters of the rank, and what lies on the stage."""
+    code = ((table["entry"] * 256 + table["tp"]) * 4096 + table["ep"]) * 256 + table["etp"]
     _, first, place = np.unique(code, return_index=True, return_inverse=True)
-    columns = defaultdict[str, list[float]](list)
-    for row in first:
-        tp, ep, etp = (int(table[name][row]) for name in ("tp", "ep", "etp"))
-        one = changed(recipe, {"parallel.tp": tp, "parallel.ep": ep, "parallel.etp": etp})
-        for name, value in _counts(one, number):
-            columns[name].append(value)
-    wide: dict[str, Any] = {name: np.array(values)[place] for name, values in columns.items()}
-    rank = Count(dense=wide["dense"], expert=wide["expert"])
-    biggest = Count(dense=wide["layer_dense"], expert=wide["layer_expert"])
-    return rank, biggest, wide["ends"], wide["words"]
+    names = ("entry", "tp", "ep", "etp")
+    found = [_numbers(stages, *(int(table[name][row]) for name in names)) for row in first]
+    return {name: _array([one[name] for one in found])[place] for name in found[0]}
 
 
-def _counts(recipe: Recipe, number: int) -> Iterator[tuple[str, float]]:
-    rank = rank_parameters(recipe, number)
-    biggest = layer(recipe.model, recipe.model.layers - 1, cut_of(recipe))
-    yield "dense", float(rank.dense)
-    yield "expert", float(rank.expert)
-    yield "layer_dense", float(biggest.dense)
-    yield "layer_expert", float(biggest.expert)
-    yield "ends", float(memory.ends_of(recipe, number))
-    words = embedding_matrix(recipe) // recipe.parallel.tp * (1 if recipe.model.tied else 2)
-    yield "words", float(words)
+def _numbers(stages: Stages, entry: int, tp: int, ep: int, etp: int) -> dict[str, float]:
+    """Of one stage with these degrees."""
+    one = stages.entries[entry]
+    dense, moe = one.layers
+    parts = _parts(stages, one, tp, ep, etp)
+    return {
+        "stage": one.stage,
+        "first": one.ends[0],
+        "last": one.ends[1],
+        "moe": moe,
+        "rank_dense": parts["dense"] * dense + parts["shared"] * moe + parts["other_dense"],
+        "rank_expert": parts["expert"] * moe + parts["other_expert"],
+        **{name: parts[name] for name in ("layer_dense", "layer_expert", "ends", "words")},
+    }
+
+
+def _parts(stages: Stages, one: Entry, tp: int, ep: int, etp: int) -> dict[str, float]:
+    """Parameters of a layer of each kind and of all else, which only the ends have."""
+    key = (*one.ends, tp, ep, etp)
+    if key not in stages.parts:
+        degrees = {"parallel.tp": tp, "parallel.ep": ep, "parallel.etp": etp}
+        recipe = changed(one.recipe, degrees)
+        stages.parts[key] = _counted(recipe, one)
+    return stages.parts[key]
+
+
+def _counted(recipe: Recipe, one: Entry) -> dict[str, float]:
+    model, cut, rank = recipe.model, cut_of(recipe), rank_parameters(recipe, one.stage)
+    biggest = layer(model, model.layers - 1, cut)
+    small = layer(model, 0, cut) if model.dense_layers or not model.experts else Count()
+    large = biggest if model.experts else Count()
+    dense, moe = one.layers
+    words = embedding_matrix(recipe) // recipe.parallel.tp
+    return {
+        "dense": small.dense,
+        "shared": large.dense,
+        "expert": large.expert,
+        "other_dense": rank.dense - small.dense * dense - large.dense * moe,
+        "other_expert": rank.expert - large.expert * moe,
+        "layer_dense": biggest.dense,
+        "layer_expert": biggest.expert,
+        "ends": memory.ends_of(recipe, one.stage),
+        "words": words * (1 if model.tied else 2),
+    }

@@ -1,15 +1,16 @@
 """Rows of the space as the arrays that the step-time model reads."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from llmtrain.config.change import changed
-from llmtrain.planner.candidate import Candidate, Stages, candidate_of
+from llmtrain.planner.candidate import Candidate, Stages
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
-from llmtrain.planner.search.space import OVERLAPS, Space, Table, rows
+from llmtrain.planner.search.space import OVERLAPS, STAGES, Space, Table
+from llmtrain.planner.search.structures import rows
 from llmtrain.planner.stacks import chosen_stack, stack_of
 from llmtrain.planner.step import case_of, step_time
 
@@ -17,30 +18,30 @@ BLOCK = 8192
 """Candidates that are timed at once: their arrays stay in the processor's cache."""
 
 
+def drops_of(space: Space) -> list[frozenset[str]]:
+    """Modules that each kind of recompute of the space drops."""
+    return [
+        frozenset(one.modules) if one.kind == "selective" else frozenset()
+        for one in space.recomputes
+    ]
+
+
 def candidates_of(space: Space, table: Table, modules: frozenset[str]) -> Candidate:
     """All rows as one candidate of arrays."""
     column: dict[str, Any] = {name: values.astype(float) for name, values in table.items()}
-    dp = column["gpus"] // (column["tp"] * column["pp"] * column["cp"])
-    count = space.recipe.batch.global_ // (column["micro"] * dp)
+    dp = np.maximum(space.gpus // (column["tp"] * column["pp"] * column["cp"]), 1.0)
+    count = np.maximum(space.recipe.batch.global_ // (column["micro"] * dp), 1.0)
     overlap = np.array(OVERLAPS, dtype=float)[table["overlap"]]
+    same = ("tp", "pp", "vpp", "cp", "ep", "etp", "micro", "sequence", "zero", "tp_overlap")
     return Candidate(
-        gpus=column["gpus"],
-        tp=column["tp"],
-        pp=column["pp"],
-        vpp=column["vpp"],
-        cp=column["cp"],
-        ep=column["ep"],
-        etp=column["etp"],
-        dp=cast(float, np.maximum(dp, 1.0)),
-        micro=column["micro"],
-        microbatches=cast(float, np.maximum(count, 1.0)),
+        **{name: column[name] for name in same},
+        gpus=float(space.gpus),
+        dp=cast(float, dp),
+        microbatches=cast(float, count),
         stages=_stages(space, table),
-        sequence=column["sequence"],
         full=_full(space, table),
         modules=modules,
-        zero=column["zero"],
         pipeline_outermost=1.0 - column["order"],
-        tp_overlap=column["tp_overlap"],
         overlap_reduce=cast(float, overlap[:, 0]),
         overlap_gather=cast(float, overlap[:, 1]),
     )
@@ -48,8 +49,7 @@ def candidates_of(space: Space, table: Table, modules: frozenset[str]) -> Candid
 
 def _full(space: Space, table: Table) -> Any:
     """Share of the layers that are recomputed whole, as for one recipe."""
-    chosen = space.recomputes
-    place = table["recompute"]
+    chosen, place = space.recomputes, table["recompute"]
     full = np.array([one.kind == "full" for one in chosen], dtype=float)[place]
     block = np.array([one.method == "block" for one in chosen])[place]
     layers = np.array([one.layers for one in chosen], dtype=float)[place]
@@ -58,33 +58,24 @@ def _full(space: Space, table: Table) -> Any:
 
 
 def _stages(space: Space, table: Table) -> Stages:
-    used = np.unique(table["cut"])
-    names = [field.name for field in fields(Stages)]
-    known = np.zeros((len(space.cuts), len(names)))
-    for cut in used:
-        changes = space.cuts[cut].changes(space.recipe.model.layers)
-        one = candidate_of(changed(space.recipe, changes)).stages
-        known[cut] = [getattr(one, name) for name in names]
-    wide: Any = known[table["cut"]]
-    return Stages(**{name: wide[:, place] for place, name in enumerate(names)})
+    wide: Any = np.array(space.layers, dtype=float)[table["cut"]]
+    return Stages(**{name: wide[:, place] for place, name in enumerate(STAGES)})
 
 
 def step_seconds(space: Space, table: Table) -> Any:
     """Step time of every row."""
     found = np.zeros(len(table["tp"]))
-    drops = [
-        frozenset(one.modules) if one.kind == "selective" else frozenset()
-        for one in space.recomputes
-    ]
+    drops = drops_of(space)
     sets = list(dict.fromkeys(drops))
     group = np.array([sets.index(one) for one in drops])[table["recompute"]]
-    for number, modules in enumerate(sets):
-        for stack, zeros in _stacks(space).items():
+    for stack, zeros in _stacks(space).items():
+        case = _case(space, stack)
+        for number, modules in enumerate(sets):
             places = np.flatnonzero((group == number) & np.isin(table["zero"], zeros))
-            case = _case(space, stack)
             for start in range(0, len(places), BLOCK):
                 block = places[start : start + BLOCK]
-                found[block] = _timed(space, case, rows(table, block), modules)
+                layout = candidates_of(space, rows(table, block), modules)
+                found[block] = step_time(replace(case, layout=layout)).seconds
     return found
 
 
@@ -101,12 +92,4 @@ def _case(space: Space, stack: str) -> Case:
     curves = curves_of(space.recipe.cluster.gpu.arch)
     if curves is None:
         raise ValueError(f"nothing is known of {space.recipe.cluster.gpu.arch}")
-    return case_of(space.recipe, curves, stack_of(stack))
-
-
-def _timed(space: Space, case: Case, table: Table, modules: frozenset[str]) -> Any:
-    layout = candidates_of(space, table, modules)
-    if len(space.axes["gpus"]) > 1:
-        per_node = np.minimum(table["gpus"], space.recipe.cluster.gpus_per_node)
-        case = replace(case, links=replace(case.links, per_node=cast(float, per_node)))
-    return step_time(replace(case, layout=layout)).seconds
+    return case_of(space.base, curves, stack_of(stack))

@@ -1,67 +1,33 @@
-"""The search: what fits is timed, the best are checked one by one and explained."""
+"""The search: every number of GPUs on its own; the best are checked one by one and ranked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from llmtrain.config.change import as_overrides, value_of
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.outlook import Outlook, outlook_of
+from llmtrain.config.rules import violations
+from llmtrain.planner.curves import curves_of
 from llmtrain.planner.plan import is_launchable
-from llmtrain.planner.search.expand import with_states, with_switches
-from llmtrain.planner.search.fit import needed_bytes
-from llmtrain.planner.search.layouts import step_seconds
-from llmtrain.planner.search.space import Space, Table, rows, space_of, structures
+from llmtrain.planner.search.offers import Limits, Objective, Offer, allows, offer_of
+from llmtrain.planner.search.space import differences, space_of
+from llmtrain.planner.search.structures import row_of
+from llmtrain.planner.search.timed import Timed, timed
 from llmtrain.planner.step import StepTime, recipe_step
 
-Objective = Literal["step", "days", "gpu-hours", "money"]
-LOOKED_AT = 40
-"""Candidates that are checked one by one for each that is offered."""
+DOUBLINGS = 6
+"""How far a number of GPUs that holds the model is looked for."""
+SPARE_LAYOUTS = 10
+"""Layouts kept beyond those asked for, should a check refuse some."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What an offered layout must keep."""
-
-    memory: float = 1.0
-    """Share of the GPU's memory that may be needed."""
-    days: float | None = None
-    """Gross."""
-    gpu_hours: float | None = None
-    """Gross."""
-    money: float | None = None
-    """Gross."""
-
-    def allow(self, outlook: Outlook | None) -> bool:
-        """Whether a run of which this is known keeps them."""
-        asked = (self.days, self.gpu_hours, self.money)
-        if outlook is None:
-            return all(limit is None for limit in asked)
-        good = outlook.goodput
-        pairs = zip(asked, (good.days, good.gpu_hours, good.price), strict=True)
-        return all(limit is None or (has is not None and has <= limit) for limit, has in pairs)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Offer:
-    """A layout that passed every rule, fits and can be launched."""
+class Nearest:
+    """The candidate that needs least memory."""
 
     recipe: Recipe
     """The recipe with it."""
-    changes: Mapping[str, Any]
-    """Keys that differ from the recipe asked for."""
-    step: StepTime
-    """Its step."""
-    outlook: Outlook | None
-    """Its days and cost; None where the length is not given."""
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """To paste."""
-        return as_overrides(self.changes)
+    needed_bytes: int
+    """Of its worst rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,49 +35,27 @@ class Found:
     """The answer."""
 
     own: StepTime | None
-    """The step of the recipe's own layout."""
+    """The step of the recipe's own layout; None where it breaks a rule."""
     own_fits: bool
     """Whether that can be launched."""
     offers: tuple[Offer, ...]
-    """The best first."""
+    """The best first; they keep all limits."""
+    refused: Offer | None
+    """The best that breaks a limit of days or cost, where no offer keeps all."""
     front: tuple[Offer, ...]
     """Days against GPU-hours: none is beaten in both. Empty where GPUs are fixed."""
+    nearest: Nearest | None
+    """What fits least badly, where nothing fits."""
+    least: Offer | None
+    """Where nothing fits: the best on twice, four, … times the GPUs, the first that hold it."""
     legal: int
-    """Candidates that break no rule, switches not counted apart."""
+    """Candidates that break no rule, rank orders and overlaps not counted apart."""
     pruned: int
     """Of these: dropped before they were timed, because they do not fit."""
+    slower: int
+    """Not timed, because the same layout fits with less recompute."""
     timed: int
-    """Candidates timed, every order and overlap counted."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timed:
-    """All candidates that fit."""
-
-    table: Table
-    """Rows of the space."""
-    seconds: Any
-    """Step time of each."""
-    legal: int
-    """See :class:`Found`."""
-    pruned: int
-    """See :class:`Found`."""
-
-
-def timed(space: Space, memory: float = 1.0) -> Timed:
-    """Prune by memory, then time what is left."""
-    legal = with_states(space, structures(space))
-    count = len(legal["tp"])
-    capacity = space.recipe.cluster.gpu.memory_bytes
-    if capacity is not None and count:
-        legal = rows(legal, np.rint(needed_bytes(space, legal)) <= capacity * memory)
-    table = with_switches(space, legal) if len(legal["tp"]) else legal
-    return Timed(
-        table=table,
-        seconds=step_seconds(space, table),
-        legal=count,
-        pruned=count - len(legal["tp"]),
-    )
+    """Candidates timed, rank orders and overlaps counted apart."""
 
 
 def search(
@@ -120,145 +64,91 @@ def search(
     top: int = 5,
     keep: Sequence[str] = (),
     objective: Objective = "step",
-    limits: Limits = Limits(),
+    limits: Limits = Limits(),  # noqa: B008
     gpus: Sequence[int] = (),
 ) -> Found:
     """The best layouts of ``recipe``.
 
     Args:
-        recipe: what is trained, on which cluster.
+        recipe: what is trained, on which cluster; its own layout need not be valid.
         top: how many are offered.
         keep: dotted keys that stay.
-        objective: what is least; with money the price decides.
+        objective: what is least; money without a price is GPU-hours.
         limits: what an offer must keep.
         gpus: numbers of GPUs to choose from; empty: the recipe's.
 
     Raises:
         UsageError: if the machine's speed is not known.
     """
-    own = recipe_step(recipe)
-    if own is None:
-        name = recipe.cluster.gpu.name
-        says = f"the speed of {name} is not known, so layouts cannot be compared"
+    if curves_of(recipe.cluster.gpu.arch) is None:
+        says = f"the speed of {recipe.cluster.gpu.name} is not known: layouts cannot be compared"
         raise UsageError(Problem(code="speed_unknown", says=says))
-    space = space_of(recipe, gpus, keep)
-    every = timed(space, limits.memory)
-    weight = every.seconds * (every.table["gpus"] if objective in ("gpu-hours", "money") else 1)
-    offers = _offers(space, every, weight, top, limits, objective)
-    front: tuple[Offer, ...] = ()
-    if len(gpus) > 1:
-        front = _front(space, every, limits)
+    spaces = [space_of(replace(recipe, gpus=count), keep) for count in gpus or (recipe.gpus,)]
+    every = [timed(space, limits.memory, top + SPARE_LAYOUTS) for space in spaces]
+    best = [list(_offers(one, recipe, top, limits)) for one in every]
+    ranked = sorted((o for each in best for o in each), key=lambda o: o.measure(objective))
+    kept = [offer for offer in ranked if allows(limits, offer)]
+    valid = not violations(recipe)
     return Found(
-        own=own,
-        own_fits=is_launchable(recipe),
-        offers=offers,
-        front=front,
-        legal=every.legal,
-        pruned=every.pruned,
-        timed=len(every.table["tp"]),
+        own=recipe_step(recipe) if valid else None,
+        own_fits=valid and is_launchable(recipe),
+        offers=tuple(kept[:top]),
+        refused=ranked[0] if ranked and not kept else None,
+        front=_front([each[0] for each in best if each]) if len(best) > 1 else (),
+        nearest=None if ranked else _nearest(every),
+        least=None if ranked else _least(recipe, keep, limits),
+        legal=sum(one.legal for one in every),
+        pruned=sum(one.pruned for one in every),
+        slower=sum(one.slower for one in every),
+        timed=sum(one.timed for one in every),
     )
 
 
-def _offers(
-    space: Space, every: Timed, weight: Any, top: int, limits: Limits, objective: Objective
-) -> tuple[Offer, ...]:
-    places = _best(space, every, weight, LOOKED_AT * top)
-    found: list[Offer] = []
-    for place in places:
-        offer = _offer(space, every.table, place)
-        if offer is not None and limits.allow(offer.outlook):
-            found.append(offer)
-        if len(found) == top:
-            break
-    return tuple(sorted(found, key=lambda offer: _measure(offer, objective)))
+def _offers(one: Timed, asked: Recipe, top: int, limits: Limits) -> Iterator[Offer]:
+    """The fastest layouts on one number of GPUs that pass the plan's own checks."""
+    count = 0
+    for place in range(len(one.seconds)):
+        row = row_of(one.table, place)
+        changes = differences(one.space, row)
+        if one.space.gpus != asked.gpus:
+            changes = {"gpus": one.space.gpus, **changes}
+        offer = offer_of(one.space.candidate(row), changes, limits.memory)
+        if offer is not None:
+            yield offer
+            count += 1
+        if count == top:
+            return
 
 
-def _best(space: Space, every: Timed, weight: Any, count: int) -> list[int]:
-    """The least; of equals the one that changes least."""
-    if not len(weight):
-        return []
-    some = np.argpartition(weight, min(count, len(weight)) - 1)[:count]
-    differs = [len(_differences(space, _row(every.table, place))) for place in some]
-    rounded = np.array([float(f"{value:.6g}") for value in weight[some]])
-    return [int(some[place]) for place in np.lexsort((np.array(differs), rounded))]
-
-
-def _row(table: Table, place: int) -> dict[str, int]:
-    return {name: int(column[place]) for name, column in table.items()}
-
-
-def _differences(space: Space, row: Mapping[str, int]) -> dict[str, Any]:
-    """Keys that a candidate changes; what only another kind of recompute reads is left out."""
-    changes = dict(space.changes(row))
-    kind = changes["recompute.kind"]
-    if kind != "selective":
-        del changes["recompute.modules"]
-    if kind != "full":
-        del changes["recompute.method"], changes["recompute.layers"]
-    old = space.recipe
-    return {key: value for key, value in changes.items() if value != value_of(old, key)}
-
-
-def _offer(space: Space, table: Table, place: int) -> Offer | None:
-    row = _row(table, place)
-    recipe = space.candidate(row)
-    step = recipe_step(recipe)
-    if step is None or not is_launchable(recipe):
-        return None
-    return Offer(
-        recipe=recipe, changes=_differences(space, row), step=step, outlook=outlook_of(recipe)
-    )
-
-
-def _measure(offer: Offer, objective: Objective) -> float:
-    if objective == "step" or offer.outlook is None:
-        return float(offer.step.seconds)
-    good = offer.outlook.goodput
-    if objective == "money" and good.price is not None:
-        return good.price
-    return good.days if objective == "days" else good.gpu_hours
-
-
-def _front(space: Space, every: Timed, limits: Limits) -> tuple[Offer, ...]:
-    """The fastest of each number of GPUs, without those that another beats in both."""
-    best: list[Offer] = []
-    for count in np.unique(every.table["gpus"]):
-        places = np.flatnonzero(every.table["gpus"] == count)
-        for place in places[np.argsort(every.seconds[places])[:LOOKED_AT]]:
-            offer = _offer(space, every.table, int(place))
-            if offer is not None and limits.allow(offer.outlook):
-                best.append(offer)
-                break
-    costs = [_costs(offer) for offer in best]
+def _front(best: Sequence[Offer]) -> tuple[Offer, ...]:
+    """Those that no other beats in both, the quickest first."""
+    costs = [offer.costs() for offer in best]
     kept = [
         offer
         for offer, (days, hours) in zip(best, costs, strict=True)
         if not any(d <= days and h <= hours and (d, h) != (days, hours) for d, h in costs)
     ]
-    return tuple(sorted(kept, key=lambda offer: _costs(offer)[0]))
+    return tuple(sorted(kept, key=lambda offer: offer.costs()[0]))
 
 
-def _costs(offer: Offer) -> tuple[float, float]:
-    if offer.outlook is None:
-        seconds = float(offer.step.seconds)
-        return seconds, seconds * offer.recipe.gpus
-    return offer.outlook.goodput.days, offer.outlook.goodput.gpu_hours
+def _least(recipe: Recipe, keep: Sequence[str], limits: Limits) -> Offer | None:
+    """The best layout on the first doubling of the GPUs on which one fits."""
+    for power in range(1, DOUBLINGS + 1):
+        count = recipe.gpus * 2**power
+        per_node, nodes = recipe.cluster.gpus_per_node, recipe.cluster.nodes
+        if count > per_node * (nodes or count) or (count > per_node and count % per_node):
+            return None
+        one = timed(space_of(replace(recipe, gpus=count), keep), limits.memory, 1 + SPARE_LAYOUTS)
+        for offer in _offers(one, recipe, 1, limits):
+            return offer
+    return None
 
 
-def gpu_counts(recipe: Recipe) -> tuple[int, ...]:
-    """Numbers of GPUs to choose from: whole nodes, a quarter to four times the recipe's.
-
-    A whole number of replicas of the global batch is what makes a number worth trying.
-    """
-    per_node, batch = recipe.cluster.gpus_per_node, recipe.batch.global_
-    most = recipe.gpus * 4
-    if recipe.cluster.nodes is not None:
-        most = min(most, (recipe.cluster.nodes - recipe.nodes.spare) * per_node)
-    unit = recipe.gpus // 4
-    shapes = {tp * pp for tp in (1, 2, 4, 8) for pp in range(1, recipe.model.layers + 1)}
-    replicas = {dp for dp in range(1, batch + 1) if batch % dp == 0}
-    counts = {size * dp for size in shapes for dp in replicas}
-    counts = {count for count in counts if unit <= count <= most and count % per_node == 0}
-    ratio = sorted(counts, key=lambda count: abs(count / recipe.gpus - 1))
-    doubled = {recipe.gpus * 2**power // 4 for power in range(5)} & counts
-    return tuple(sorted({recipe.gpus, *doubled, *ratio[:8]}))
+def _nearest(every: Sequence[Timed]) -> Nearest | None:
+    """Of the largest number of GPUs: there most fits."""
+    known = [one for one in every if one.nearest is not None]
+    if not known:
+        return None
+    one = max(known, key=lambda each: each.space.gpus)
+    recipe = one.space.candidate(one.nearest or {})
+    return Nearest(recipe=recipe, needed_bytes=one.least_bytes)

@@ -17,8 +17,8 @@ class Size:
     """6 x parameters x tokens."""
 
 
-KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361, equation 1.7 (N ∝ C^0.73, figure 14)"
-CHINCHILLA = "Hoffmann et al. 2022, arXiv 2203.15556, approach 1 (about 20 tokens a parameter)"
+KAPLAN = "Kaplan et al. 2020, arXiv 2001.08361, figure 14: N = 1.3e9 (C / PF-day)^0.73"
+CHINCHILLA = "Chinchilla: Hoffmann et al. 2022, arXiv 2203.15556, approach 1: 20 tokens a parameter"
 PETAFLOP_DAY = 8.64e19
 
 

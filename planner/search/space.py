@@ -1,90 +1,69 @@
-"""The space: every value of every key that maps a run, and which combinations are legal.
+"""The space: every value of every key that maps a run. One row of a table is a candidate."""
 
-Columns of whole numbers, one row a candidate. The rules are those of
-:mod:`llmtrain.config.rules`, on arrays; a test compares them row by row.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import product
 from math import gcd
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmtrain.config.change import Changes, changed
-from llmtrain.config.errors import RecipeError
-from llmtrain.config.layout import chunk_layers
+from llmtrain.config.change import Changes, changed, value_of
 from llmtrain.config.numerics import Recompute
 from llmtrain.config.recipe import Recipe
+from llmtrain.planner.candidate import Stages, candidate_of
+from llmtrain.planner.search.pipelines import Cut, cuts_of, divisors
 
 Column = NDArray[np.int64]
 Table = dict[str, Column]
-"""Name of a key -> its value for every candidate."""
+"""Name of an axis -> its value for every candidate."""
 
 ORDERS = ("tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp")
 OVERLAPS = ((False, False), (True, False), (True, True))
-"""Of the gradients' reduction and of the weights' gathering."""
+"""Of the gradients' reduction and of the weights' gathering; more and more is hidden."""
+STAGES = tuple(field.name for field in fields(Stages))
+"""Numbers of layers that the step-time model reads."""
 MOST_MICRO = 64
 """Sequences of a micro-batch at the most."""
+MOST_CONTEXT = 32
+"""Ranks that share a sequence at the most."""
+GROUPS = (1, 2, 4)
+"""Layers that full recompute drops together."""
 BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""Layers of a chunk that block recompute drops, or of a uniform group."""
+"""Layers of a chunk that block recompute drops."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """A way to deal layers to stages."""
-
-    embedding: bool = False
-    """The embedding counts as a layer."""
-    loss: bool = False
-    """The loss counts as a layer."""
-    spread: bool = False
-    """As even as it goes, the ends the lighter ones."""
-    own: bool = False
-    """As the recipe has it."""
-
-
-SPLITS = (
-    Split(),
-    Split(embedding=True),
-    Split(loss=True),
-    Split(embedding=True, loss=True),
-    Split(spread=True),
+KEYS = MappingProxyType(
+    {
+        "gpus": ("gpus",),
+        "tp": ("parallel.tp",),
+        "pp": ("parallel.pp",),
+        "vpp": ("parallel.vpp",),
+        "cp": ("parallel.cp",),
+        "ep": ("parallel.ep",),
+        "etp": ("parallel.etp",),
+        "sequence": ("parallel.sequence",),
+        "order": ("parallel.order",),
+        "split": (
+            "parallel.layers_per_stage",
+            "parallel.account_for_embedding",
+            "parallel.account_for_loss",
+        ),
+        "micro": ("batch.micro",),
+        "recompute": (
+            "recompute.kind",
+            "recompute.modules",
+            "recompute.method",
+            "recompute.layers",
+        ),
+        "zero": ("optim.zero",),
+        "overlap": ("optim.overlap_grad_reduce", "optim.overlap_param_gather"),
+        "tp_overlap": ("kernels.tp_overlap",),
+    }
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
-    """A pipeline: stages, chunks, and how layers are dealt."""
-
-    pp: int
-    """Stages."""
-    vpp: int
-    """Chunks of a stage."""
-    split: Split
-    """Layers."""
-
-    def changes(self, layers: int) -> Changes:
-        """The recipe's keys."""
-        if self.split.own:
-            return {"parallel.pp": self.pp, "parallel.vpp": self.vpp}
-        return {
-            "parallel.pp": self.pp,
-            "parallel.vpp": self.vpp,
-            "parallel.account_for_embedding": self.split.embedding,
-            "parallel.account_for_loss": self.split.loss,
-            "parallel.layers_per_stage": _spread(layers, self.pp) if self.split.spread else None,
-        }
-
-
-def _spread(layers: int, stages: int) -> tuple[int, ...]:
-    small, more = divmod(layers, stages)
-    counts = [small] * stages
-    for place in range(more):
-        counts[(place + 1) % stages] += 1
-    return tuple(counts)
+"""Axis -> the recipe keys that it changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +74,14 @@ class Space:
     """Where everything else is read."""
     cuts: tuple[Cut, ...]
     """Column ``cut`` counts these."""
+    layers: tuple[tuple[float, ...], ...]
+    """Of each cut: layers of its first, fullest other and last stage (:data:`STAGES`)."""
     recomputes: tuple[Recompute, ...]
     """Column ``recompute`` counts these."""
     axes: Mapping[str, tuple[int, ...]]
     """Values of the other columns."""
+    own: Mapping[str, Any]
+    """The recipe's own values of all keys that may change."""
 
     def changes(self, row: Mapping[str, int]) -> Changes:
         """A candidate as changes of the recipe."""
@@ -106,7 +89,6 @@ class Space:
         reduce, gather = OVERLAPS[row["overlap"]]
         etp = row["etp"]
         return {
-            "gpus": row["gpus"],
             "parallel.tp": row["tp"],
             "parallel.cp": row["cp"],
             "parallel.ep": row["ep"],
@@ -129,82 +111,83 @@ class Space:
         """The recipe of a candidate."""
         return changed(self.recipe, self.changes(row))
 
+    @property
+    def base(self) -> Recipe:
+        """The recipe with the first pipeline: its own may not divide the layers."""
+        return self.cuts[0].of(self.recipe)
 
-def divisors(number: int) -> tuple[int, ...]:
-    """All divisors, smallest first."""
-    return tuple(value for value in range(1, number + 1) if number % value == 0)
+    @property
+    def gpus(self) -> int:
+        """GPUs that compute, the same for all candidates."""
+        return self.recipe.gpus
 
 
-def space_of(recipe: Recipe, gpus: Sequence[int] = (), keep: Sequence[str] = ()) -> Space:
-    """The space of a recipe.
+def differences(space: Space, row: Mapping[str, int]) -> dict[str, Any]:
+    """Keys that a candidate changes; what only another kind of recompute reads is left out."""
+    changes = dict(space.changes(row))
+    kind = changes["recompute.kind"]
+    if kind != "selective":
+        del changes["recompute.modules"]
+    if kind != "full":
+        del changes["recompute.method"], changes["recompute.layers"]
+    return {key: new for key, new in changes.items() if new != space.own[key]}
+
+
+def space_of(recipe: Recipe, keep: Sequence[str] = ()) -> Space:
+    """The space of a recipe on its GPUs.
 
     Args:
         recipe: the run.
-        gpus: numbers of GPUs; empty: the recipe's.
         keep: dotted keys that stay as the recipe has them; ``parallel`` holds all of its keys.
     """
-    counts = tuple(gpus) or (recipe.gpus,)
+    kept = partial(is_kept, keep=keep)
+    own = _own(recipe)
+    axes = {name: (own[name],) if kept(name) else values for name, values in _axes(recipe).items()}
+    cuts = cuts_of(recipe, recipe.gpus, kept)
+    dealt = [candidate_of(cut.of(recipe)).stages for cut in cuts]
+    return Space(
+        recipe=recipe,
+        cuts=cuts,
+        layers=tuple(tuple(float(getattr(one, name)) for name in STAGES) for one in dealt),
+        recomputes=tuple(one for one in _recomputes(recipe) if _keeps(recipe, one, keep)),
+        axes=axes,
+        own={key: value_of(recipe, key) for keys in KEYS.values() for key in keys},
+    )
+
+
+def is_kept(axis: str, keep: Sequence[str]) -> bool:
+    """Whether one of an axis' keys, or a group of it, is held. Recompute is held key by key."""
+    keys = KEYS[axis]
+    return any(key == each or key.startswith(f"{each}.") for key in keys for each in keep)
+
+
+def _axes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
     model, per_node = recipe.model, recipe.cluster.gpus_per_node
     experts = model.experts or 1
-    units = [gcd(recipe.batch.global_, *recipe.batch.sizes())]
-    micros = tuple(size for size in divisors(units[0]) if size <= MOST_MICRO)
-    free: dict[str, tuple[int, ...]] = {
-        "gpus": counts,
-        "tp": tuple(tp for tp in divisors(model.heads) if tp <= per_node),
-        "cp": tuple(cp for cp in divisors(model.seq) if cp <= 32),
+    tensor = tuple(tp for tp in divisors(model.heads) if tp <= per_node)
+    unit = gcd(recipe.batch.global_, *recipe.batch.sizes())
+    return {
+        "tp": tensor,
+        "cp": tuple(cp for cp in divisors(model.seq) if cp <= MOST_CONTEXT),
         "ep": divisors(experts),
-        "etp": tuple(tp for tp in divisors(model.heads) if tp <= per_node) if experts > 1 else (0,),
-        "micro": micros,
+        "etp": tensor if experts > 1 else (0,),
+        "micro": tuple(size for size in divisors(unit) if size <= MOST_MICRO),
         "sequence": (0, 1),
         "zero": (0, 1, 2, 3),
         "order": (0, 1),
         "tp_overlap": (0, 1),
         "overlap": (0, 1, 2),
     }
-    own = _own(recipe)
-    axes = {name: (own[name],) if _kept(name, keep) else values for name, values in free.items()}
-    return Space(
-        recipe=recipe,
-        cuts=_cuts(recipe, counts, keep),
-        recomputes=_recomputes(recipe, keep),
-        axes=axes,
-    )
-
-
-KEYS = {
-    "gpus": "gpus",
-    "tp": "parallel.tp",
-    "cp": "parallel.cp",
-    "ep": "parallel.ep",
-    "etp": "parallel.etp",
-    "micro": "batch.micro",
-    "sequence": "parallel.sequence",
-    "zero": "optim.zero",
-    "order": "parallel.order",
-    "tp_overlap": "kernels.tp_overlap",
-    "overlap": "optim.overlap_grad_reduce",
-    "pp": "parallel.pp",
-    "vpp": "parallel.vpp",
-    "split": "parallel.layers_per_stage",
-    "recompute": "recompute",
-}
-"""Column -> the recipe key that ``--keep`` names; a group holds all its keys."""
-
-
-def _kept(name: str, keep: Sequence[str]) -> bool:
-    key = KEYS[name]
-    return any(key == each or key.startswith(f"{each}.") for each in keep)
 
 
 def _own(recipe: Recipe) -> dict[str, int]:
     parallel, optim = recipe.parallel, recipe.optim
     overlap = (optim.overlap_grad_reduce, optim.overlap_param_gather)
     return {
-        "gpus": recipe.gpus,
         "tp": parallel.tp,
         "cp": parallel.cp,
         "ep": parallel.ep,
-        "etp": parallel.expert_tp,
+        "etp": parallel.expert_tp if recipe.model.experts else 0,
         "micro": recipe.batch.micro,
         "sequence": int(parallel.sequence),
         "zero": optim.zero,
@@ -214,111 +197,49 @@ def _own(recipe: Recipe) -> dict[str, int]:
     }
 
 
-def _cuts(recipe: Recipe, gpus: Sequence[int], keep: Sequence[str]) -> tuple[Cut, ...]:
-    """Every pipeline whose layers divide."""
-    own, layers = recipe.parallel, recipe.model.layers
-    pps = sorted({pp for count in gpus for pp in divisors(count) if pp <= layers + 2})
-    stages = (own.pp,) if _kept("pp", keep) else tuple(pps)
-    splits = (Split(own=True),) if _kept("split", keep) else SPLITS
-    found = []
-    for pp, split in product(stages, splits):
-        if split.own:
-            found.append(Cut(pp=pp, vpp=own.vpp, split=split))
-            continue
-        even = layers % pp == 0
-        if split.spread and (even or pp > layers):
-            continue
-        if pp == 1 and split != SPLITS[0]:
-            continue
-        counted = layers + split.embedding + split.loss
-        each = () if counted % pp else divisors(counted // pp)
-        chunks = (1,) if pp == 1 or split.spread else each
-        chunks = tuple(v for v in chunks if v == own.vpp) if _kept("vpp", keep) else chunks
-        found += [Cut(pp=pp, vpp=vpp, split=split) for vpp in chunks]
-    return tuple(cut for cut in found if _divides(recipe, cut))
-
-
-def _divides(recipe: Recipe, cut: Cut) -> bool:
-    try:
-        counts = chunk_layers(changed(recipe, cut.changes(recipe.model.layers)))
-    except RecipeError:
-        return False
-    return counts is not None and sum(counts) == recipe.model.layers
-
-
-def _recomputes(recipe: Recipe, keep: Sequence[str]) -> tuple[Recompute, ...]:
-    if _kept("recompute", keep):
-        return (recipe.recompute,)
+def _recomputes(recipe: Recipe) -> Iterator[Recompute]:
+    """The recipe's own, none, every set of modules, and whole layers."""
+    yield recipe.recompute
     base = replace(recipe.recompute, kind="none", method="uniform", layers=1)
-    whole = [replace(base, kind="full", layers=layers) for layers in (1, 2, 4)]
-    whole += [replace(base, kind="full", method="block", layers=layers) for layers in BLOCKS]
-    names = ["core_attn", "layernorm"]
-    names += ["moe_act", "moe"] if recipe.model.experts else ["mlp"]
-    names += ["mla_up_proj"] if recipe.model.mla else []
-    some = [
-        replace(base, kind="selective", modules=tuple(n for n, used in zip(names, use) if used))  # noqa: B905
-        for use in product((True, False), repeat=len(names))
-        if any(use)
-    ]
-    return (base, *some, *whole)
+    found = [base]
+    for used in product((True, False), repeat=len(modules_of(recipe))):
+        chosen = tuple(n for n, use in zip(modules_of(recipe), used, strict=True) if use)
+        if chosen:
+            found.append(replace(base, kind="selective", modules=chosen))
+    found += [replace(base, kind="full", layers=layers) for layers in GROUPS]
+    found += [replace(base, kind="full", method="block", layers=layers) for layers in BLOCKS]
+    yield from (one for one in found if not _same(one, recipe.recompute))
 
 
-def structures(space: Space) -> Table:
-    """Legal combinations of what cuts the model and the batch, recompute left out."""
-    names = ("gpus", "tp", "cp", "ep", "etp", "micro", "sequence")
-    columns = _product([np.array(space.axes[name], dtype=np.int64) for name in names])
-    table = dict(zip(names, columns, strict=True))
-    if space.axes["etp"] == (0,):
-        table["etp"] = table["tp"]
-    table = rows(table, _legal_shapes(space.recipe, table))
-    cuts = np.arange(len(space.cuts), dtype=np.int64)
-    count = len(table["tp"])
-    wide = {name: np.repeat(column, len(cuts)) for name, column in table.items()}
-    wide["cut"] = np.tile(cuts, count)
-    wide["pp"] = np.array([cut.pp for cut in space.cuts], dtype=np.int64)[wide["cut"]]
-    wide["vpp"] = np.array([cut.vpp for cut in space.cuts], dtype=np.int64)[wide["cut"]]
-    return rows(wide, _legal_pipelines(space.recipe, wide))
+def modules_of(recipe: Recipe) -> tuple[str, ...]:
+    """Modules of this model that selective recompute can drop."""
+    model = recipe.model
+    feed_forward = ("moe_act", "moe") if model.experts else ("mlp",)
+    return ("core_attn", "layernorm", *feed_forward, *(("mla_up_proj",) if model.mla else ()))
 
 
-def _product(columns: Sequence[Column]) -> list[Column]:
-    return [grid.reshape(-1) for grid in np.meshgrid(*columns, indexing="ij")]
+def _same(one: Recompute, other: Recompute) -> bool:
+    """Whether two say the same; what only another kind reads is not looked at."""
+    if one.kind != other.kind or one.kind == "none":
+        return one.kind == other.kind
+    if one.kind == "selective":
+        return set(one.modules) == set(other.modules)
+    return (one.method, one.layers) == (other.method, other.layers)
 
 
-def rows(table: Table, kept: Any) -> Table:
-    """The rows of ``kept``, a mask or places."""
-    return {name: column[kept] for name, column in table.items()}
-
-
-def _legal_shapes(recipe: Recipe, table: Table) -> Any:
-    """tensors_divide, experts_divide, sequence_parallel_fits, sequences_divide, nodes."""
-    model, tp, cp, etp = recipe.model, table["tp"], table["cp"], table["etp"]
-    sequence, per_node, gpus = table["sequence"] > 0, recipe.cluster.gpus_per_node, table["gpus"]
-    legal = (model.heads % tp == 0) & (model.ffn_size % tp == 0)
-    if model.mla is None:
-        legal &= model.kv_head_count % tp == 0
-    legal &= ~sequence | (model.seq // cp % tp == 0)
-    legal &= ~sequence | (tp > 1)
-    legal &= (cp == 1) | (model.seq % (2 * cp) == 0)
-    if model.experts is not None:
-        legal &= model.experts % table["ep"] == 0
-        legal &= model.expert_ffn_size % etp == 0
-        legal &= (etp == 1) | (not model.bias)
-        legal &= sequence | (tp == 1)
-    legal &= (gpus <= per_node) | (gpus % per_node == 0)
-    if recipe.cluster.nodes is not None:
-        legal &= -(-gpus // per_node) + recipe.nodes.spare <= recipe.cluster.nodes
-    return legal
-
-
-def _legal_pipelines(recipe: Recipe, table: Table) -> Any:
-    """replicas_are_whole, experts_are_whole, batches_divide, interleaving_divides."""
-    gpus, pp, vpp = table["gpus"], table["pp"], table["vpp"]
-    size = table["tp"] * pp * table["cp"]
-    dp = np.maximum(gpus // size, 1)
-    legal = (gpus % size == 0) & ((vpp == 1) | (pp > 1))
-    legal &= (table["ep"] == 1) | (gpus % (table["etp"] * table["ep"] * pp) == 0)
-    unit = table["micro"] * dp
-    for batch in recipe.batch.sizes():
-        legal &= batch % unit == 0
-        legal &= (vpp == 1) | (pp == 1) | (batch // unit % pp == 0)
-    return legal
+def _keeps(recipe: Recipe, one: Recompute, keep: Sequence[str]) -> bool:
+    """Whether a kind of recompute leaves the kept keys as they are."""
+    own = recipe.recompute
+    if "recompute" in keep:
+        return one == own
+    read = {
+        "recompute.kind": True,
+        "recompute.modules": one.kind == "selective",
+        "recompute.method": one.kind == "full",
+        "recompute.layers": one.kind == "full",
+    }
+    return all(
+        getattr(one, key.partition(".")[2]) == getattr(own, key.partition(".")[2])
+        for key, matters in read.items()
+        if key in keep and matters
+    )

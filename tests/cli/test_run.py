@@ -133,7 +133,7 @@ def test_no_batch_script_without_slurm(cli: Cli) -> None:
     assert (done.status, done.out) == (5, "")
     assert done.err == (
         "error: this launch has no batch script: its site has no Slurm\n"
-        "  hint: `--print command` shows what is started; a site with Slurm gives a batch script\n"
+        "  hint: `llmtrain sbatch` writes a generic one; `--print command` shows what is started\n"
     )
 
 

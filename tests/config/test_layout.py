@@ -30,6 +30,7 @@ from llmtrain.config.layout import (
     node_count,
     ranks_per_node,
     stage_layers,
+    step_samples,
     steps_for_samples,
     total_steps,
 )
@@ -244,6 +245,7 @@ def test_the_ramp_is_megatrons(
         theirs.update(consumed, consistency_check=True)
         current = theirs.get_current_global_batch_size()
         assert current == recipe.batch.size_at(consumed)
+        assert range(consumed, consumed + current) == step_samples(recipe, steps)
         assert theirs.get() == microbatches(recipe, current)
         seen.add(current)
         consumed, steps = consumed + current, steps + 1
@@ -251,6 +253,7 @@ def test_the_ramp_is_megatrons(
     assert seen <= set(recipe.batch.sizes())
     assert steps == steps_for_samples(recipe, consumed)
     assert steps + 3 == steps_for_samples(recipe, consumed + 3 * size)
+    assert step_samples(recipe, steps + 3) == range(consumed + 3 * size, consumed + 4 * size)
 
 
 @given(micro=st.integers(1, 4), dp=st.integers(1, 9), count=st.integers(1, 40))

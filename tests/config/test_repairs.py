@@ -164,3 +164,12 @@ def test_a_stricter_judge_decides() -> None:
     )
 
     assert next(r.overrides for p in judged for r in p.repairs) == ("gpus=1120",)
+
+
+def test_a_change_below_a_group_that_another_takes_away() -> None:
+    """DeepSeek-V3's ramp is dropped for one problem, moved for another: never a traceback."""
+    broken = changed(shipped("deepseek-v3"), {"parallel.tp": 12, "backend.name": "megatron-core"})
+
+    for problem in with_repairs(broken, violations(broken)):
+        for repair in problem.repairs:
+            assert violations(changed(broken, read(repair.overrides))) == ()

@@ -12,8 +12,14 @@ export CUDA_DEVICE_MAX_CONNECTIONS=1
 export NCCL_DEBUG=WARN
 # Keeps collectives off the storage ports.
 export NCCL_IB_HCA='=mlx5_0,mlx5_1,mlx5_2,mlx5_3,mlx5_6,mlx5_7,mlx5_8,mlx5_9'
+# half of a rank's 16 cores; torchrun sets 1 else
+export OMP_NUM_THREADS=8
+# the last collectives of every rank are kept, to tell which one hung
+export TORCH_FR_BUFFER_SIZE=2000
 # Puts dumps in the run directory and not node-local /tmp.
 export TORCH_FR_DUMP_TEMP_FILE=logs/nccl_trace_rank_
+# the watchdog writes them down before it ends the job
+export TORCH_NCCL_DUMP_ON_TIMEOUT=1
 # NCCL kernels get a high-priority stream; Megatron-Bridge sets it in every perf recipe.
 export TORCH_NCCL_HIGH_PRIORITY=1
 
@@ -21,4 +27,5 @@ export TORCH_NCCL_HIGH_PRIORITY=1
 : "${MASTER_ADDR:?the first node, as the others reach it}"
 : "${MASTER_PORT:=29400}"
 [[ -n "${LLMTRAIN_PYTHON:-}" ]] || LLMTRAIN_PYTHON=python
+"$LLMTRAIN_PYTHON" checkout.py fail
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --nnodes 280 --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" --nproc-per-node 8 /opt/megatron-lm/pretrain_gpt.py --tensor-model-parallel-size 8 --sequence-parallel --context-parallel-size 1 --pipeline-model-parallel-size 35 --num-virtual-stages-per-pipeline-rank 3 --num-layers 105 --hidden-size 20480 --ffn-hidden-size 81920 --num-attention-heads 128 --seq-length 2048 --max-position-embeddings 2048 --normalization LayerNorm --norm-epsilon 1e-05 --position-embedding-type learned_absolute --make-vocab-size-divisible-by 128 --init-method-std 0.02 --attention-dropout 0.1 --hidden-dropout 0.1 --micro-batch-size 1 --global-batch-size 2240 --train-iters 58856 --lr-decay-iters 58856 --lr-warmup-iters 218 --lr 5e-05 --min-lr 5e-06 --lr-decay-style cosine --optimizer adam --adam-beta1 0.9 --adam-beta2 0.95 --adam-eps 1e-08 --weight-decay 0.1 --clip-grad 1 --fp16 --initial-loss-scale 4294967296 --loss-scale-window 1000 --accumulate-allreduce-grads-in-fp32 --recompute-granularity selective --recompute-modules core_attn --transformer-impl transformer_engine --attention-backend unfused --tokenizer-type NullTokenizer --vocab-size 51200 --mock-data --split 0.98,0.02,0 --eval-iters 0 --eval-interval 100 --save checkpoints --load checkpoints --save-interval 100 --log-interval 1 --tensorboard-dir logs/tensorboard --log-throughput --seed 1234 --distributed-timeout-minutes 60 --exit-signal-handler

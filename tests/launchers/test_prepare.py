@@ -17,7 +17,7 @@ from llmtrain.config.files import read_recipe
 from llmtrain.launchers.bundle import archive, as_json
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import prepare, require_startable
-from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.provenance import Code, Provenance
 from llmtrain.planner.plan import make_plan, plan_json
 
 LaunchOf = Callable[..., Launch]
@@ -48,12 +48,13 @@ def test_the_same_recipe_gives_the_same_bytes(
 
 
 def test_the_files_of_a_launch(launch_of: LaunchOf) -> None:
-    """Those of the design, and DeepSpeed's JSON where the program reads one."""
+    """Those of the design, what checks a checkout, and DeepSpeed's JSON where one is read."""
     common = ["SHA256SUMS", "env.json", "job.sh", "launch.json", "plan.json"]
     common += ["provenance.json", "recipe.yaml"]
 
     assert list(launch_of("recipe=gpt-tiny").files) == common
-    assert list(launch_of(*BIG).files) == common
+    checked = sorted([*common, "checkout.json", "checkout.py"])
+    assert list(launch_of(*BIG).files) == checked
     assert list(launch_of(*DEEPSPEED).files) == sorted([*common, "ds_config.json"])
 
 
@@ -134,8 +135,8 @@ def test_provenance_json() -> None:
     known = Provenance(
         python="python",
         packages={"torch": "2.13.0", "deepspeed": None},
-        commit="abc",
-        diff="-a\n+b",
+        here=Code(path=".", commit="abc", diff="-a\n+b"),
+        program=Code(path="/opt/megatron", commit="def", untracked=("mine.py",)),
     )
     written = json.loads(prepare(make_plan(recipe), known).files["provenance.json"])
 
@@ -143,7 +144,13 @@ def test_provenance_json() -> None:
     assert written.pop("python")
     assert written == {
         "packages": {"torch": "2.13.0", "deepspeed": None},
-        "git": {"commit": "abc", "diff": "-a\n+b"},
+        "git": {"commit": "abc", "diff": "-a\n+b", "untracked": []},
+        "program": {
+            "path": "/opt/megatron",
+            "commit": "def",
+            "diff": "",
+            "untracked": ["mine.py"],
+        },
         "image": "/images/a@sha256:1",
     }
 

@@ -1,5 +1,6 @@
 """What looks like a secret is not written into a file."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def test_secrets_are_known_by_their_form(text: str) -> None:
         require_no_secrets({"provenance.json": f"a\n+ key = {text}\n"}, ())
 
     assert "provenance.json, line 2" in str(caught.value) and text not in str(caught.value)
+
+
+def test_a_secret_in_a_stored_difference_is_found() -> None:
+    """Where JSON has put a letter before it: the escape of a tab."""
+    text = json.dumps({"git": {"diff": "+\thf_" + "a" * 34 + "\n"}})
+
+    with pytest.raises(LaunchError, match="a Hugging Face token"):
+        require_no_secrets({"provenance.json": text}, ())
 
 
 def test_values_of_the_file_of_secrets_are_known(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from megatron.core.transformer.transformer_config import MLATransformerConfig, T
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from llmtrain.trainer.attention import TorchAttention
-from llmtrain.trainer.model import activation
+from llmtrain.trainer.megatron_config import activation
 
 NUMBERS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -1,11 +1,15 @@
 """``plan --explain``: formula, source and numbers of a field."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import UsageError
-from llmtrain.planner.explain import FIELDS, explanation
-from llmtrain.planner.plan import Plan, make_plan
+from llmtrain.planner.explain import explanation
+from llmtrain.planner.explain_fields import FIELDS
+from llmtrain.planner.plan import Plan, make_plan, plan_json
 
 
 @pytest.fixture(scope="module")
@@ -14,15 +18,38 @@ def plan() -> Plan:
     return make_plan(compose(["recipe=gpt3-530b"]))
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_every_explained_field_is_in_the_plan_with_source_and_numbers(
-    plan: Plan, field: str
-) -> None:
-    """No field is explained that the plan does not have, and none without what went in."""
-    explained = explanation(plan, field)
+def leaves(value: Any, way: str = "") -> Iterator[str]:
+    """Dotted keys of everything that ``plan --json`` says."""
+    pairs: Iterable[tuple[object, Any]] = ()
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value[:1])
+    else:
+        yield way
+    for key, part in pairs:
+        yield from leaves(part, f"{way}.{key}" if way else str(key))
 
-    assert explained.value is not None
-    assert explained.formula and explained.source and explained.numbers
+
+@pytest.mark.parametrize("name", ["gpt3-530b", "deepseek-v3", "gpt-tiny"])
+def test_everything_that_is_shown_is_explained(name: str) -> None:
+    """Every leaf of ``plan --json`` has a formula and a source, and, where it is known, numbers."""
+    made = make_plan(compose([f"recipe={name}"]))
+    said = plan_json(made)
+    for key in ("schema", "recipe", "warnings", "errors"):
+        del said[key]
+
+    for field in leaves(said):
+        explained = explanation(made, field)
+        assert explained.formula and explained.source
+        assert explained.numbers or made.speed is None
+
+
+def test_no_field_is_explained_that_the_plan_lacks(plan: Plan) -> None:
+    """An entry of the table is a key of the plan."""
+    for field in FIELDS:
+        first = field.replace("stages.", "stages.0.")
+        assert explanation(plan, first).value is not None
 
 
 def test_the_numbers_give_the_value(plan: Plan) -> None:
@@ -46,7 +73,7 @@ def test_a_part_of_a_field_is_explained_by_the_whole(plan: Plan) -> None:
     assert explained.value == pytest.approx(plan.speed.breakdown["gemm"] if plan.speed else None)
 
 
-@pytest.mark.parametrize("field", ["mfuu", "breakdown.nothing", ""])
+@pytest.mark.parametrize("field", ["mfuu", "breakdown.nothing", "stages.99.layers", "mfu.more", ""])
 def test_an_unknown_field_is_refused(plan: Plan, field: str) -> None:
     """The answer names what can be asked for."""
     with pytest.raises(UsageError):

@@ -3,8 +3,11 @@
 import pytest
 
 from llmtrain.config.compose import compose
+from llmtrain.config.search import search_path
 from llmtrain.planner.expressible import approximated, inexpressible
 from llmtrain.trainer.unsupported import unsupported
+
+CORE = "backend=megatron-core"
 
 SHIPPED: tuple[tuple[str, set[str]], ...] = (
     ("gpt-tiny", set()),
@@ -18,11 +21,11 @@ SHIPPED: tuple[tuple[str, set[str]], ...] = (
 """Shipped recipes and the keys that their own backend cannot express."""
 
 CANNOT = (
-    ("gpt-tiny", "model.norm=layernorm1p", "model.norm"),
+    ("gpt-tiny", "model.norm=deepnorm", "model.norm"),
     ("gpt-tiny", "model.positions=alibi", "model.positions"),
-    ("gpt-tiny", "precision=fp16", "precision.kind"),
+    ("gpt-tiny", "model.mla={}", "parallel.sequence"),
     ("gpt-tiny", "optim.zero=2", "optim.zero"),
-    ("gpt-tiny", "recompute={kind: selective, modules: [mlp]}", "recompute.modules"),
+    ("gpt-tiny", "recompute={kind: selective, modules: [mla_up_proj]}", "recompute.modules"),
     ("gpt-tiny", "kernels.cuda_graphs=true", "kernels.cuda_graphs"),
     ("gpt-tiny", "backend=megatron-core+deepspeed", "backend.name"),
     ("gpt-tiny", "backend=megatron-lm", "cluster.device"),
@@ -100,11 +103,16 @@ REFERENCE = (
     *(("optim.offload=true",), ("precision=bf16", "optim.master=false"), ("model.mtp=1",)),
     *(("model.norm=rmsnorm",), ("model.norm=layernorm1p",), ("model.embedding_norm=true",)),
     *(("model.positions=rope",), ("model.positions=alibi",), ("model.mla={}",)),
+    ("model.mla={}", "parallel.sequence=true"),
+    ("parallel={tp: 1, pp: 2}", "model.mtp=1", "model.positions=learned"),
     *(("parallel={tp: 1, pp: 2}",), ("parallel.sequence=true",), ("recompute.kind=selective",)),
-    *(("recompute.kind=full",), ("recompute={kind: selective, modules: [core_attn, mlp]}",)),
+    *(("recompute.kind=full",), ("recompute={kind: full, layers: 3}",)),
+    ("recompute={kind: selective, modules: [core_attn, mlp]}",),
+    ("recompute={kind: selective, modules: [moe_act]}",),
     ("parallel={tp: 1, pp: 2, layers_per_stage: [1, 3]}",),
     ("parallel={tp: 1, pp: 2, vpp: 2}", "batch.micro=1"),
     ("parallel={tp: 1, cp: 2}", "batch.micro=1"),
+    ("parallel={tp: 1, cp: 2}", "batch.micro=1", "kernels.attention=unfused"),
     ("parallel={tp: 1, ep: 2}", "model={experts: 4, topk: 2, bias: false}", "batch.micro=1"),
     ("parallel.sequence=true", "kernels.tp_overlap=true"),
     *(("kernels.cuda_graphs=true",), ("kernels.attention=fused",)),
@@ -113,9 +121,32 @@ REFERENCE = (
 """Changes of gpt-tiny that the reference trainer knows or refuses."""
 
 
-@pytest.mark.parametrize("changes", REFERENCE, ids=" ".join)
-def test_plan_and_trainer_refuse_the_same(changes: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(("recipe=gpt-tiny", *changes) for changes in REFERENCE),
+        *((f"recipe={name}", CORE) for name in search_path().recipes()),
+    ],
+    ids=" ".join,
+)
+def test_plan_and_trainer_refuse_the_same(asked: tuple[str, ...]) -> None:
     """The plan promises no more, and no less, than the reference trainer keeps."""
-    recipe = compose(["recipe=gpt-tiny", *changes])
+    recipe = compose(list(asked))
+    refused = {problem.key for problem in unsupported(recipe)}
 
-    assert bool(inexpressible(recipe)) == bool(unsupported(recipe))
+    assert {problem.key for problem in inexpressible(recipe)} == refused
+
+
+def test_the_reference_trainer_takes_what_megatron_core_has() -> None:
+    """Of the shipped recipes it refuses three, once no user buffers are asked for."""
+    asked = (CORE, "kernels.tp_overlap=false")
+    found = {
+        name: {problem.key for problem in inexpressible(compose([f"recipe={name}", *asked]))}
+        for name in search_path().recipes()
+    }
+
+    assert {name: keys for name, keys in found.items() if keys} == {
+        "bloom-176b": {"model.positions", "model.embedding_norm"},
+        "glm-130b": {"model.norm"},
+        "opt-175b": {"optim.master", "optim.zero"},
+    }

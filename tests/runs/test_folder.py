@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import datetime
+from grp import getgrgid
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_a_folder_holds_the_launch_and_places_for_the_run(
     }
     assert os.access(folder / "job.sh", os.X_OK)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_belongs_to_the_group_of_the_site(launch_with: LaunchWith, tmp_path: Path) -> None:
+    """Colleagues can read it, others cannot, and what the run makes inside is theirs too."""
+    group = getgrgid(os.getgid()).gr_name
+    folder = make_folder(launch_with(), tmp_path, NOW, Site(group=group, umask="0027"))
+    modes = {each.name: each.stat().st_mode & 0o7777 for each in folder.iterdir()}
+
+    assert folder.stat().st_mode & 0o7777 == 0o2750
+    assert (modes["logs"], modes["plan.json"], modes["job.sh"]) == (0o2750, 0o640, 0o755)
+    assert folder.group() == group
+    with pytest.raises(LaunchError, match=r"`site\.group` no such group"):
+        make_folder(launch_with(), tmp_path, NOW, Site(group="nobody-is-in-it"))
 
 
 def test_runs_of_the_same_second(launch_with: LaunchWith, tmp_path: Path) -> None:

@@ -8,10 +8,15 @@ import pytest
 from llmtrain.config.errors import RunError
 from llmtrain.launchers.content import as_json
 from llmtrain.launchers.digest import sums
-from llmtrain.launchers.provenance import Provenance
-from llmtrain.runs.verify import drift
+from llmtrain.launchers.provenance import Code, Provenance
+from llmtrain.runs.verify import drift, program_of
 
-HERE = Provenance(python="python", packages={"torch": "2.9"}, commit="abc", diff="")
+HERE = Provenance(
+    python="python",
+    packages={"torch": "2.9"},
+    here=Code(path=".", commit="abc"),
+    program=Code(path="/x", commit="123"),
+)
 
 
 @pytest.fixture
@@ -45,8 +50,9 @@ def test_changed_and_missing_files_are_told(folder: Path) -> None:
     ("change", "what"),
     [
         ({"packages": {"torch": "2.10"}}, "torch"),
-        ({"commit": "def"}, "git commit"),
-        ({"diff": "+ a line"}, "git diff"),
+        ({"here": Code(path=".", commit="def")}, "git commit"),
+        ({"here": Code(path=".", commit="abc", diff="+ a line")}, "git diff"),
+        ({"program": Code(path="/x", commit="123", untracked=("a",))}, "program untracked files"),
     ],
 )
 def test_packages_and_code_that_differ_are_told(
@@ -69,3 +75,12 @@ def test_drift_as_json(folder: Path) -> None:
     (folder / "recipe.yaml").write_text("x")
 
     assert set(drift(folder, HERE)[0].as_json()) == {"what", "was", "now"}
+
+
+def test_the_checkout_of_the_program_is_known(folder: Path) -> None:
+    """So that it can be looked at again; nothing where the run named none."""
+    assert program_of(folder) == "/x"
+
+    (folder / "provenance.json").write_text('{"program": null}')
+
+    assert program_of(folder) is None

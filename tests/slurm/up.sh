@@ -92,7 +92,11 @@ accounting() {
 all_ready() { (($(nodes_ready) == BED_NODES)); }
 
 begin=$EPOCHREALTIME
-[[ $EUID == 0 ]] || { echo >&2 'test-bed: needs root' && exit 1; }
+((EUID == 0)) || { echo >&2 'test-bed: needs root' && exit 1; }
+for program in ip munged slurmctld slurmd slurmdbd mariadbd sshd; do
+    command -v "$program" >/dev/null ||
+        { echo >&2 "test-bed: no $program here; tests/slurm/install.sh installs it" && exit 1; }
+done
 BED=$BED "$here/down.sh"
 mkdir -p "$BED"/{db,dev,etc,log,munge,nvme,pids,spool,ssh,state}
 chmod 755 "$BED" "$BED/munge"

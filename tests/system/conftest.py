@@ -99,11 +99,26 @@ def slurm() -> Iterator[dict[str, str]]:
     bed = os.environ.get("BED", "/tmp/llmtrain-bed")
     environment = {**os.environ, "BED": bed, "SLURM_CONF": f"{bed}/etc/slurm.conf"}
     kept = bool(os.environ.get("BED_KEEP")) and Path(environment["SLURM_CONF"]).exists()
-    if not kept:
-        subprocess.run([SLURM / "up.sh"], env=environment, check=True, timeout=120)
-    yield environment
-    if not os.environ.get("BED_KEEP"):
-        subprocess.run([SLURM / "down.sh"], env=environment, check=True, timeout=120)
+    try:
+        if not kept:
+            _bed("up.sh", environment)
+        yield environment
+    finally:
+        if not os.environ.get("BED_KEEP"):
+            _bed("down.sh", environment)
+
+
+def _bed(script: str, environment: dict[str, str]) -> None:
+    """Without a test-bed every test of this folder fails: it is never skipped."""
+    done = subprocess.run(
+        [SLURM / script],
+        env=environment,
+        stdout=None,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{script} failed\n{done.stderr}"
 
 
 @pytest.fixture

@@ -70,3 +70,18 @@ def test_a_spare_takes_the_place_of_a_lost_node(bed: Bed, program: str) -> None:
     assert len(used) == 2 and len(again) == 3
     assert json.loads((folder / "control" / "slurm.json").read_text())["job"] == job
     assert f"{lost} is lost" in (folder / "logs" / "launcher.log").read_text()
+
+
+@pytest.mark.parametrize("shape", ["torchrun", "srun"])
+def test_a_heterogeneous_job_is_one_world(bed: Bed, program: str, shape: str) -> None:
+    """Parts in two partitions; the ranks count through both and meet on the first node."""
+    parts = ("site.slurm.groups=[1,2]", "site.slurm.partitions=[debug,gpu]")
+    words = ("recipe=bed-program", "gpus=6", "batch.global=12", *parts, f"site.launch={shape}")
+    folder = bed.launch(shape, *words, program)
+    assert bed.wait(folder)["status"] == "finished"
+
+    ranks = environ(folder)
+    assert [int(each["RANK"]) for each in ranks] == list(range(6))
+    assert {each["WORLD_SIZE"] for each in ranks} == {"6"}
+    assert {each["MASTER_ADDR"] for each in ranks} == {ranks[0]["SLURMD_NODENAME"]}
+    assert len({each["SLURMD_NODENAME"] for each in ranks}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RECIPES = sorted(
     path.stem for path in Path(llmtrain.recipes.__path__[0]).glob("*.yaml") if path.stem != "base"
 )
-
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
 INSTEAD = {
     "bloom-176b": ("backend=megatron-lm", "model.positions=rope", "model.embedding_norm=false"),
@@ -53,7 +54,7 @@ def test_slurm_accepts_every_shipped_recipe_at_full_size(bed: Bed, recipe: str) 
     for script in scripts:
         done = bed.start("sbatch", "--test-only", script)
         assert done.returncode == 0 and "to start at" in done.stderr, done.stderr
-    checked = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
+    checked = subprocess.run([SHELLCHECK, *scripts], capture_output=True, text=True)
     assert checked.stdout == ""
 
 
@@ -61,7 +62,7 @@ def test_the_scripts_of_the_test_bed_pass_shellcheck(bed: Bed) -> None:
     """The test-bed's own scripts too."""
     files = sorted(bed.scripts.glob("*.sh"))
     done = subprocess.run(
-        ["shellcheck", "--external-sources", *files],
+        [SHELLCHECK, "--external-sources", *files],
         cwd=bed.scripts,
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,7 +44,14 @@ def test_without_a_slurm_nothing_is_detected(bed: Bed) -> None:
         (("gpus=6", "batch.global=12", "site.partition=debug"), "gives one job 2"),
         (("site.time_limit='2-00:00:00'",), "is above the 1-00:00:00 of gpu"),
         (("site.partition=gpus",), "is no partition"),
+        (("site.qos=short", "site.time_limit='01:00:00'"), "above the 00:30:00 of qos short"),
+        (("site.qos=shorter",), "is no quality of service of this Slurm: normal, short"),
+        (
+            ("cluster.gpus_per_node=16", "gpus=16", "batch.global=32"),
+            "needs 16 GPUs of a node; gpu has 8",
+        ),
         (("backend.path=/no/such/place",), "`backend.path` = /no/such/place does not exist"),
+        (("backend.path=checkout",), "`backend.path` = checkout is relative"),
         (("data.kind=indexed", "data.paths=[/no/data]"), "/no/data.idx does not exist"),
         (("site.account=nobody",), "Slurm refuses the job"),
         (("site.gpu_hour_limit=1",), "up to 1 GPU-hours; the site asks above 1"),
@@ -68,3 +76,18 @@ def test_a_run_above_the_limit_is_submitted_with_yes(bed: Bed, program: str) -> 
     done = bed.start(bed.command, "run", *words)
 
     assert done.returncode == 0 and "Slurm expects it to start at 2" in done.stderr
+
+
+def test_a_quota_that_is_too_small_is_told(
+    bed: Bed, program: str, shims: Callable[..., str]
+) -> None:
+    """As Lustre says it; a disk that is not limited says nothing."""
+    words = ("run", "recipe=bed-program", program, "--yes")
+    told = [
+        bed.start(
+            bed.command, *words, PATH=shims(lfs=f'echo "$5 {used} 0 {limit} - 1 0 0 -"')
+        ).stderr
+        for used, limit in ((1000, 1001), (1000, 0))
+    ]
+
+    assert ["your quota leaves you 0.00 TB" in each for each in told] == [True, False]

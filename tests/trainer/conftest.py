@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,22 @@ LLAMA: dict[str, Any] = GPT | {
 }
 """Gated feed-forward, grouped heads. With tp 2 the second half of the vocabulary is all padding."""
 
+EXPERTS: dict[str, Any] = LLAMA | {
+    "experts": 4,
+    "topk": 2,
+    "moe_ffn": 24,
+    "shared_experts": 1,
+    "dense_layers": 1,
+}
+"""A dense layer, then routed and shared experts, balanced by their loss."""
+
+DEEPSEEK: dict[str, Any] = EXPERTS | {
+    "kv_heads": None,
+    "mla": {"q_rank": 16, "kv_rank": 12, "nope_dim": 8, "rope_dim": 4, "v_dim": 6},
+    "mtp": 1,
+}
+"""Latent attention and multi-token prediction too."""
+
 MACHINE: dict[str, Any] = {
     "name": "local-cpu",
     "device": "cpu",
@@ -62,12 +79,48 @@ def tiny(steps: int = 4, **groups: Any) -> Recipe:
     return build(Recipe, data | groups)
 
 
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+"""What the local launcher sets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """The process of ``forked_ranks.py``, once the first run needs it."""
+
+    started: "list[subprocess.Popen[str]]"
+
+    def run(self, folder: Path, ranks: int) -> list[int]:
+        """Run the trainer in ``folder``; the exit status of each rank."""
+        if not self.started:
+            self.started.append(
+                subprocess.Popen(
+                    [sys.executable, str(Path(__file__).with_name("forked_ranks.py"))],
+                    env=os.environ | ENVIRONMENT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        (server,) = self.started
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(json.dumps({"folder": str(folder), "ranks": ranks}) + "\n")
+        server.stdin.flush()
+        statuses: list[int] = json.loads(server.stdout.readline())
+        return statuses
+
+    def end(self) -> None:
+        """Let the process go."""
+        for server in self.started:
+            server.communicate()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """A run's folder and what can be done with it."""
 
     folder: Path
     recipe: Recipe
+    ranks: Ranks
 
     def command(self) -> list[str]:
         """The real launch: torchrun, or one process alone."""
@@ -79,7 +132,7 @@ class Trial:
 
     def environment(self) -> dict[str, str]:
         """What the local launcher sets."""
-        return os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        return os.environ | ENVIRONMENT
 
     def start(self) -> subprocess.Popen[str]:
         """Launch and go on."""
@@ -88,21 +141,32 @@ class Trial:
         )
 
     def train(self) -> "Trial":
-        """Launch, wait, and see that it ended well."""
-        process = self.start()
-        _, terminal = process.communicate(timeout=120)
+        """Run every rank, without torchrun, and see that all ended well."""
+        statuses = self.statuses(self.recipe.gpus)
 
-        assert process.returncode == 0, terminal + self.logs()
+        assert not any(statuses), (self.folder / "terminal").read_text() + self.logs()
         return self
+
+    def statuses(self, ranks: int) -> list[int]:
+        """Run as many ranks, and see how each ended."""
+        return self.ranks.run(self.folder, ranks)
 
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""
         (self.folder / "control").mkdir(exist_ok=True)
         (self.folder / "control" / what).touch()
 
+    def change(self, **groups: Any) -> None:
+        """Go on with another recipe: ``groups`` as in :func:`tiny`."""
+        (self.folder / "recipe.yaml").write_text(dump_recipe(tiny(**groups)))
+
     def losses(self) -> dict[int, float]:
         """Loss by step; where a step came again, the last."""
         return {row["step"]: row["loss"] for row in self.lines("metrics")}
+
+    def norms(self) -> dict[int, float]:
+        """Norm of the gradients by step."""
+        return {row["step"]: row["grad_norm"] for row in self.lines("metrics")}
 
     def events(self) -> list[tuple[str, int]]:
         """What happened, and after how many steps."""
@@ -128,6 +192,7 @@ class Lab:
     """Makes trials, each in a folder of its own."""
 
     root: Path
+    ranks: Ranks
 
     def trial(self, steps: int = 4, **groups: Any) -> Trial:
         """A run directory of a tiny recipe, ready to be launched."""
@@ -135,22 +200,30 @@ class Lab:
         folder.mkdir()
         recipe = tiny(steps, **groups)
         (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-        return Trial(folder=folder, recipe=recipe)
+        return Trial(folder=folder, recipe=recipe, ranks=self.ranks)
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Where the ranks of all trials come from."""
+    found = Ranks(started=[])
+    yield found
+    found.end()
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path, ranks: Ranks) -> Lab:
     """For the runs of one test."""
-    return Lab(root=tmp_path)
+    return Lab(root=tmp_path, ranks=ranks)
 
 
 @pytest.fixture(scope="module")
-def module_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def module_lab(tmp_path_factory: pytest.TempPathFactory, ranks: Ranks) -> Lab:
     """For runs that the tests of a module share."""
-    return Lab(root=tmp_path_factory.mktemp("lab"))
+    return Lab(root=tmp_path_factory.mktemp("lab"), ranks=ranks)
 
 
 @pytest.fixture(scope="session")
 def shapes() -> dict[str, dict[str, Any]]:
-    """The two shapes by name."""
-    return {"gpt": GPT, "llama": LLAMA}
+    """The shapes by name."""
+    return {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}

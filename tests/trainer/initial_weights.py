@@ -14,7 +14,11 @@ from llmtrain.trainer.rank import Rank
 def statistics(stage: Any) -> dict[str, dict[str, float]]:
     """Of every parameter of ``stage``."""
     return {
-        name: {"mean": float(param.mean()), "deviation": float(param.std())}
+        name: {
+            "mean": float(param.mean()),
+            "deviation": float(param.std()),
+            "count": param.numel(),
+        }
         for name, param in stage.named_parameters()
     }
 

@@ -23,15 +23,15 @@ def test_a_step_takes_the_same_samples_on_any_number_of_replicas(dp: int) -> Non
     """Over all replicas and micro-batches each sample of the step comes once, whatever dp."""
     from llmtrain.trainer.batches import Order
 
-    order = Order(micro=2, global_=16, dp=dp)
+    order, step = Order(micro=2, dp=dp), range(48, 64)
     taken = [
         number
-        for microbatch in range(16 // (2 * dp))
+        for microbatch in range(order.microbatches(step))
         for replica in range(dp)
-        for number in order.numbers(3, microbatch, replica)
+        for number in order.numbers(step, microbatch, replica)
     ]
 
-    assert taken == list(range(48, 64))
+    assert taken == list(step)
 
 
 def test_made_up_samples_follow_from_seed_and_number() -> None:

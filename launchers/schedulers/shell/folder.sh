@@ -20,6 +20,17 @@ prepared() {
     done <<<"$sums"
 }
 
+# Nodes of the job, those of every part where it is a heterogeneous one.
+find_nodes() {
+    local part name
+    [[ ${SLURM_JOB_ID:-} ]] || die "this is a batch script: start it with sbatch"
+    nodelist=$SLURM_JOB_NODELIST
+    for ((part = 1; part < ${SLURM_HET_SIZE:-1}; part++)); do
+        name=SLURM_JOB_NODELIST_HET_GROUP_$part
+        nodelist+=,${!name}
+    done
+}
+
 # The run's folder: where this was submitted from, or a new one that this script can fill itself.
 find_folder() {
     local folder=$SLURM_SUBMIT_DIR
@@ -38,15 +49,17 @@ find_folder() {
 
 # Says in the run's own records that this job has it.
 begin() {
-    say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST in $PWD"
+    say "job $SLURM_JOB_ID on $nodelist in $PWD"
     printf '{"job": "%s", "array": "%s"}\n' "$SLURM_JOB_ID" "${SLURM_ARRAY_JOB_ID:-}" \
         >control/.slurm.json
     mv control/.slurm.json control/slurm.json
-    event launched "\"nodes\": \"$SLURM_JOB_NODELIST\""
+    event launched "\"nodes\": \"$nodelist\""
 }
 
 fill() {
     mkdir -p "$1"
+    # What is made inside inherits the group.
+    [[ ! $group ]] || { chgrp -- "$group" "$1" && chmod g+s "$1"; } || die "no group $group for $1"
     (cd "$1" && unpack && sha256sum --quiet --check <<<"$sums") ||
         die "$1 cannot be filled: LLMTRAIN_RUNS or site.runs says where runs go"
     cp -- "$0" "$1/job.sbatch"

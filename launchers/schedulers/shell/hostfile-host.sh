@@ -1,4 +1,5 @@
 address=$(getent ahosts "$MASTER_ADDR" | awk 'NR == 1 { print $1 }')
 [[ $address ]] || { echo >&2 "llmtrain: $MASTER_ADDR has no address on $(hostname)" && exit 5; }
 [[ $probe == off ]] || "$LLMTRAIN_PYTHON" probe.py "$probe"
+[[ $probe == off || ! -e checkout.json ]] || "$LLMTRAIN_PYTHON" checkout.py "$probe"
 exec "$LLMTRAIN_PYTHON" "${start[@]}"

@@ -1,7 +1,7 @@
 # Where the ranks meet: decided once, here, outside any container. There is no second guess.
 rendezvous() {
     local listed address low high first last
-    listed=$(scontrol show hostnames "$SLURM_JOB_NODELIST") || die "scontrol lists no nodes"
+    listed=$(scontrol show hostnames "$nodelist") || die "scontrol lists no nodes"
     mapfile -t hosts <<<"$listed"
     ((${#hosts[@]} >= nodes)) || die "the job has ${#hosts[@]} nodes; the run needs $nodes"
     choose_nodes

@@ -7,7 +7,7 @@ another_try() {
         grep -qxF -- "$host" <<<"$(able_nodes)" && continue
         tries=$((tries + 1))
         say "$host is lost: trying again without it, $tries of $spares"
-        event launched "\"nodes\": \"$SLURM_JOB_NODELIST\", \"without\": \"$host\""
+        event launched "\"nodes\": \"$nodelist\", \"without\": \"$host\""
         return 0
     done
     return 1

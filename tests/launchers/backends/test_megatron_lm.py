@@ -67,12 +67,6 @@ def test_530b_is_eight_by_thirty_five(rendering: Rendering) -> None:
     assert "--micro-batch-size 1 --global-batch-size 2240" in line
     assert "--recompute-granularity selective --recompute-modules core_attn" in line
     assert "--use-distributed-optimizer" not in line
-    assert {v.name: v.value for v in rendered.environment} == {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
-
-
-def test_no_assertion_without_tensor_or_context_parallel(rendering: Rendering) -> None:
-    """CUDA_DEVICE_MAX_CONNECTIONS is left alone where nothing asserts it."""
-    assert program(rendering.plan("recipe=llama2-7b")).environment == ()
 
 
 @pytest.mark.parametrize(("version", "vocab"), [(NEW, 51200), (MIDDLE, 51199), (OLD, 51199)])

@@ -1,0 +1,42 @@
+"""``llmtrain why``: the first failure of a run, and what to do about it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmtrain.cli.options import AsJson, _complete_run
+
+
+def why(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|FILE…",
+            help="A run, or the logs of one job of any program.",
+            autocompletion=_complete_run,
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say which rank failed first, why, and what to do: from the logs alone."""
+    from llmtrain.cli.answer import err, out, print_json
+    from llmtrain.cli.show_why import cause_json, print_footer, show_cause
+    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.why.advice import advise
+    from llmtrain.runs.why.cause import cause_of_files, cause_of_run
+
+    files = [Path(each) for each in what]
+    are_files = all(path.is_file() for path in files)
+    if not are_files and len(what) > 1:
+        missing = ", ".join(str(path) for path in files if not path.is_file())
+        raise typer.BadParameter(f"one run, or files; there is no file {missing}")
+    folder = None if are_files else find_run(what[0], runs_root())
+    cause = cause_of_files(files) if folder is None else cause_of_run(folder)
+    advice = advise(cause, folder)
+    if as_json:
+        print_json(cause_json(cause, advice, folder))
+        return
+    show_cause(cause, advice, folder, out())
+    if folder is not None:
+        print_footer(cause, advice, folder, err())

@@ -1,0 +1,182 @@
+"""What the reference trainer cannot train: said by the plan, and by the trainer before it starts.
+
+What no engine accepts is in :mod:`llmtrain.config.rules`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmtrain.config.layout import chunk_layers, total_steps
+from llmtrain.config.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """Something that the reference trainer does not have."""
+
+    key: str
+    """The recipe key that asks for it."""
+    when: Callable[[Recipe], bool]
+    """Whether a recipe asks for it."""
+    why: str
+    """The reason, as the end of a sentence."""
+    overrides: tuple[str, ...] = ()
+    """The change that mends it, where there is one that only maps the experiment."""
+
+
+def on_cpu(recipe: Recipe) -> bool:
+    """Whether the ranks compute on a CPU."""
+    return recipe.cluster.device == "cpu"
+
+
+def recomputes(recipe: Recipe, *modules: str) -> bool:
+    """Whether some of ``modules`` are recomputed alone."""
+    selective = recipe.recompute.kind == "selective"
+    return selective and not set(modules).isdisjoint(recipe.recompute.modules)
+
+
+def scales_late(recipe: Recipe) -> bool:
+    """Whether FP8's scaling factors come from the steps before."""
+    return recipe.precision.kind == "fp8" and recipe.precision.fp8.recipe == "delayed"
+
+
+SHAPES = (
+    Missing(
+        key="model.positions",
+        when=lambda recipe: recipe.model.positions == "alibi",
+        why="megatron-core has no ALiBi",
+    ),
+    Missing(
+        key="model.norm",
+        when=lambda recipe: recipe.model.norm == "deepnorm",
+        why="megatron-core has no DeepNorm (post-layer-norm with a scaled residual)",
+    ),
+    Missing(
+        key="model.embedding_norm",
+        when=lambda recipe: recipe.model.embedding_norm,
+        why="megatron-core has no norm behind the embedding",
+    ),
+    Missing(
+        # Its copy of the embedding, on the last stage, has the words' gradients summed, not these.
+        key="model.mtp",
+        when=lambda recipe: (
+            recipe.model.mtp > 0 and recipe.model.positions == "learned" and recipe.parallel.pp > 1
+        ),
+        why="over stages, megatron-core has multi-token prediction without learned positions only",
+    ),
+)
+"""The model."""
+
+LAYOUT = (
+    Missing(
+        # ``multi_latent_attention.py``: the rotary part of the keys is whole on every rank.
+        key="parallel.sequence",
+        when=lambda recipe: (
+            recipe.model.mla is not None and recipe.parallel.tp > 1 and not recipe.parallel.sequence
+        ),
+        why=(
+            "without sequence parallel megatron-core does not sum the gradients of latent "
+            "attention's rotary keys over the tensor parallel ranks"
+        ),
+        overrides=("parallel.sequence=true",),
+    ),
+)
+"""How the model is cut."""
+
+KERNELS = (
+    Missing(
+        # megatron-core ``transformer_config.py``.
+        key="precision.fp8.bf16_ends",
+        when=lambda recipe: scales_late(recipe) and recipe.precision.fp8.bf16_ends,
+        why="under delayed FP8 scaling no layer stays in bf16",
+    ),
+    Missing(
+        key="kernels.attention",
+        when=lambda recipe: recipe.kernels.attention == "fused" and on_cpu(recipe),
+        why="fused attention is cuDNN's, which needs a GPU",
+    ),
+    Missing(
+        key="kernels.attention",
+        when=lambda recipe: recipe.kernels.attention == "unfused" and recipe.parallel.cp > 1,
+        why="unfused attention sees its own part of a sequence only",
+        overrides=("kernels.attention=auto",),
+    ),
+    Missing(
+        key="kernels.tp_overlap",
+        when=lambda recipe: recipe.kernels.tp_overlap,
+        why="it does not set up Transformer Engine's user buffers",
+        overrides=("kernels.tp_overlap=false",),
+    ),
+    Missing(
+        key="kernels.cuda_graphs",
+        when=lambda recipe: recipe.kernels.cuda_graphs,
+        why="it captures no CUDA graphs",
+        overrides=("kernels.cuda_graphs=false",),
+    ),
+)
+"""Numbers and kernels."""
+
+RECOMPUTE = (
+    Missing(
+        # ``transformer_block.py`` asks a chunk for layers that it does not have.
+        key="recompute.layers",
+        when=lambda recipe: (
+            recipe.recompute.kind == "full"
+            and recipe.recompute.method == "uniform"
+            and any(count % recipe.recompute.layers for count in chunk_layers(recipe) or ())
+        ),
+        why="megatron-core's uniform recompute takes whole groups of layers from every chunk",
+    ),
+    Missing(
+        key="recompute.modules",
+        when=lambda recipe: recomputes(recipe, "mla_up_proj") and recipe.model.mla is None,
+        why="`mla_up_proj` needs `model.mla`",
+    ),
+    Missing(
+        # Only the grouped product of Transformer Engine leaves its activation out.
+        key="recompute.modules",
+        when=lambda recipe: (
+            recomputes(recipe, "moe_act")
+            and (
+                recipe.model.experts is None
+                or on_cpu(recipe)
+                or recipe.precision.kind not in ("fp16", "bf16", "fp8")
+            )
+        ),
+        why="`moe_act` needs experts in 16-bit numbers on a GPU",
+    ),
+    Missing(
+        key="recompute.modules",
+        when=lambda recipe: scales_late(recipe) and recomputes(recipe, "moe_act", "layernorm"),
+        why="`moe_act` and `layernorm` are not recomputed under delayed FP8 scaling",
+    ),
+)
+"""What selective recompute drops; megatron-core ``transformer_config.py``."""
+
+OPTIMIZER = (
+    Missing(
+        key="optim.zero",
+        when=lambda recipe: recipe.optim.zero > 1,
+        why="megatron-core's distributed optimizer is ZeRO-1",
+        overrides=("optim.zero=1",),
+    ),
+    Missing(
+        key="optim.offload",
+        when=lambda recipe: recipe.optim.offload,
+        why="its optimizer stays where the weights are",
+    ),
+    Missing(
+        key="optim.master",
+        when=lambda recipe: not recipe.optim.master and recipe.precision.kind != "fp32",
+        why="it always keeps an fp32 copy of 16-bit weights",
+    ),
+    Missing(
+        key="run.steps",
+        when=lambda recipe: total_steps(recipe) is None,
+        why="its length must be given, here or as `tokens`",
+    ),
+)
+"""The optimizer and the run."""
+
+MISSING = (*SHAPES, *LAYOUT, *KERNELS, *RECOMPUTE, *OPTIMIZER)
+"""All of it."""

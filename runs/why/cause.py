@@ -1,0 +1,195 @@
+"""The first failure of a run: by time, over all its logs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmtrain.runs.events import json_lines
+from llmtrain.runs.logs import log_files
+from llmtrain.runs.state import BEGINNINGS
+from llmtrain.runs.why.hits import Hit, hits_of
+from llmtrain.runs.why.lines import Log, read_log, stamp, year_of
+from llmtrain.runs.why.patterns import ROLES, Book, book
+
+FROM_OUTSIDE = ("wall_clock", "cancelled", "preemption")
+"""What a scheduler does to a run that may have failed long before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Why a run ended."""
+
+    kind: str
+    """The class; ``unknown`` where no line is known, ``none`` where nothing failed."""
+    hit: Hit | None
+    """The line that says so."""
+    rank: int | None
+    """The first rank that failed."""
+    host: str | None
+    """Its node."""
+    gpu: int | None
+    """Its GPU, numbered on the node."""
+    phase: str | None
+    """What an allocation was for, where memory ran out."""
+    echoes: tuple[Hit, ...]
+    """What others said of it later."""
+    read: int
+    """Logs that were read."""
+
+
+def cause_of_files(paths: Sequence[Path]) -> Cause:
+    """From logs of any program, together the logs of one job."""
+    known, year = book(), year_of(paths)
+    hits = [hit for path in paths for hit in hits_of(read_log(path, year), known)]
+    return _first(hits, known, len(paths), None)
+
+
+def cause_of_run(folder: Path) -> Cause:
+    """From the logs and the events of a run: of its last life."""
+    known, paths = book(), log_files(folder)
+    events = list(json_lines(folder / "events.jsonl"))
+    begun = [n for n, event in enumerate(events) if event.get("event") in BEGINNINGS]
+    launched = [n for n in begun if events[n]["event"] == "launched"] or begun
+    life = events[launched[-1] if launched else 0 :]
+    if any(event.get("event") == "finished" for event in life):
+        return _nothing("none", len(paths))
+    start = _time(life[0]) if life else None
+    year = year_of([*paths, folder / "events.jsonl"] if events else paths)
+    again = len(launched) > 1
+    hits = [hit for path in paths for hit in _of_log(path, year, known, again)]
+    hits = [hit for hit in hits if not (again and _before(hit, start))]
+    said = _of_events(life, folder, known)
+    cause = _first([*said, *_timed(hits, said)], known, len(paths), _ranks_per_node(folder))
+    return replace(cause, host=cause.host or _node_of(paths, cause.rank))
+
+
+def _node_of(paths: Sequence[Path], rank: int | None) -> str | None:
+    """A rank that said nothing has a log all the same, in the folder of its node."""
+    found = [path.parent.name for path in paths if path.name == f"rank-{rank}.log"]
+    return found[0] if found else None
+
+
+def _of_log(path: Path, year: int, known: Book, again: bool) -> list[Hit]:
+    found = hits_of(read_log(path, year), known)
+    if again and found and found[0].line.rank is not None:
+        # A rank appends to its log life after life: the last traceback is of the last.
+        return [hit for hit in found if hit.chain == found[-1].chain]
+    return found
+
+
+def _of_events(life: Sequence[dict[str, Any]], folder: Path, known: Book) -> list[Hit]:
+    """What the ranks wrote into events.jsonl when they failed, and what was done to them."""
+    found = []
+    for number, event in enumerate(life, 1):
+        kind = event.get("event")
+        text = {"cancelled": "KeyboardInterrupt", "failed": str(event.get("error"))}.get(str(kind))
+        if text is not None:
+            path, line = folder / "events.jsonl", text.partition("\n")[0]
+            log = Log(path=path, texts=[line], first=number, year=1970)
+            found += [_of_event(hit, event) for hit in hits_of(log, known)]
+    return found
+
+
+def _of_event(hit: Hit, event: dict[str, Any]) -> Hit:
+    """An event knows when, and of whom it is."""
+    rank, host = event.get("rank"), event.get("node")
+    line = replace(hit.line, time=_time(event), rank=rank, host=host)
+    return replace(hit, line=line, rank=hit.rank if rank is None else rank, host=host)
+
+
+def _time(event: dict[str, Any]) -> float | None:
+    return stamp(str(event.get("time")), 1970)
+
+
+def _before(hit: Hit, start: float | None) -> bool:
+    return start is not None and hit.line.time is not None and hit.line.time < start - 1
+
+
+def _timed(hits: Sequence[Hit], said: Sequence[Hit]) -> list[Hit]:
+    """A rank's traceback has no time; the event that the same rank wrote has."""
+    times = {hit.rank: hit.line.time for hit in reversed(said) if hit.rank is not None}
+    return [
+        replace(hit, line=replace(hit.line, time=times[hit.line.rank]))
+        if hit.line.time is None and hit.line.rank in times
+        else hit
+        for hit in hits
+    ]
+
+
+def _first(hits: Sequence[Hit], known: Book, read: int, per_node: int | None) -> Cause:
+    for role in ROLES[:-1]:
+        found = [hit for hit in hits if hit.pattern.role == role]
+        if found:
+            ordered = sorted(found, key=_order(found))
+            return _cause(_fullest(ordered), hits, known, read, per_node)
+    return _nothing("unknown", read)
+
+
+def _order(found: Sequence[Hit]) -> Any:
+    """By time where it is known; within a log by line."""
+    untimed = any(hit.line.time is None for hit in found)
+
+    def key(hit: Hit) -> tuple[int, float, str, int]:
+        time, kind = hit.line.time, hit.pattern.kind
+        late = 2 if untimed and kind in FROM_OUTSIDE else 0
+        return (1 if time is None else late, time or 0.0, str(hit.line.path), hit.line.number)
+
+    return key
+
+
+def _fullest(ordered: Sequence[Hit]) -> Hit:
+    """The first; but of the lines that say the same, the one that says more.
+
+    Of the same rank the one with a traceback; of nobody the one that names a node or a rank.
+    """
+    first = ordered[0]
+    same = [hit for hit in ordered if hit.pattern.kind == first.pattern.kind]
+    if first.rank is None and first.host is None:
+        return next((hit for hit in same if hit.host or hit.rank is not None), first)
+    return next((hit for hit in same if hit.frames and hit.rank == first.rank), first)
+
+
+def _cause(hit: Hit, hits: Sequence[Hit], known: Book, read: int, per_node: int | None) -> Cause:
+    gpu = hit.gpu
+    if gpu is None and hit.rank is not None and per_node:
+        gpu = hit.rank % per_node
+    others = [each for each in hits if each.rank != hit.rank and each.rank is not None]
+    ranks = {each.rank: each for each in reversed(others)}
+    return Cause(
+        kind=hit.pattern.kind,
+        hit=hit,
+        rank=hit.rank,
+        host=hit.host,
+        gpu=gpu,
+        phase=_phase(hit, known),
+        echoes=tuple(ranks[rank] for rank in sorted(ranks, key=lambda rank: rank or 0)),
+        read=read,
+    )
+
+
+def _phase(hit: Hit, known: Book) -> str | None:
+    """The innermost frame that says what was being done."""
+    if hit.pattern.kind != "out_of_memory":
+        return None
+    for frame in reversed(hit.frames):
+        for name, frames in known.phases:
+            if frames.search(frame):
+                return name
+    return None
+
+
+def _ranks_per_node(folder: Path) -> int | None:
+    try:
+        said = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = said.get("ranks_per_node") if isinstance(said, dict) else None
+    return found if isinstance(found, int) else None
+
+
+def _nothing(kind: str, read: int) -> Cause:
+    return Cause(
+        kind=kind, hit=None, rank=None, host=None, gpu=None, phase=None, echoes=(), read=read
+    )

@@ -1,0 +1,93 @@
+"""The patterns of patterns.yaml."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+Role = Literal["cause", "death", "symptom", "echo"]
+
+ROLES: tuple[Role, ...] = ("cause", "death", "symptom", "echo")
+"""The first of these that any line has is the answer; an echo never is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """A line that programs print when they fail."""
+
+    match: "re.Pattern[str]"
+    """Groups host, rank, gpu and pci say where."""
+    kind: str
+    """Its class."""
+    role: Role
+    """What it says of the run."""
+    source: str
+    """Where the signature was read."""
+    do: str = ""
+    """What to do, where that is not what the class says."""
+    device: str = ""
+    """host: memory of the host, not of a GPU."""
+    exclude: bool | None = None
+    """Whether the node is to be left out; None: as the class says."""
+    traceback: bool = False
+    """It only counts as the end of a traceback."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Class:
+    """A way to fail."""
+
+    title: str
+    """In words."""
+    do: str
+    """What to do."""
+    restart: bool
+    """Whether going on, as it is, can help."""
+    exclude: bool
+    """Whether the node is to be left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Book:
+    """All that is known of failures."""
+
+    patterns: tuple[Pattern, ...]
+    """The first that matches a line counts."""
+    classes: Mapping[str, Class]
+    """By name."""
+    phases: tuple[tuple[str, "re.Pattern[str]"], ...]
+    """What a frame of a traceback says about when memory ran out."""
+    words: tuple[bytes, ...]
+    """In lower case; a line without any of these is passed over."""
+    exits: Mapping[int, Pattern]
+    """What the status of a process says."""
+    progress: "re.Pattern[str]"
+    """Lines of a run that lives."""
+
+
+@cache
+def book() -> Book:
+    """patterns.yaml."""
+    text = files("llmtrain.runs.why").joinpath("patterns.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.load(text, Loader=_loader())
+    return Book(
+        patterns=tuple(_pattern(each) for each in data["patterns"]),
+        classes={name: Class(**said) for name, said in data["classes"].items()},
+        phases=tuple((p["name"], re.compile("|".join(p["frames"]))) for p in data["phases"]),
+        words=tuple(word.encode() for word in data["words"]),
+        exits={code: _pattern({"match": "", **said}) for code, said in data["exits"].items()},
+        progress=re.compile("|".join(data["progress"])),
+    )
+
+
+def _loader() -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _pattern(said: dict[str, Any]) -> Pattern:
+    rest = {key: value for key, value in said.items() if key not in ("match", "class")}
+    return Pattern(match=re.compile(said["match"]), kind=said["class"], **rest)

@@ -1,0 +1,110 @@
+"""``why`` is right about faults that were really made, and about logs written after reports."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmtrain.runs.why.cause import Cause, cause_of_files, cause_of_run
+from llmtrain.runs.why.patterns import ROLES, book
+
+ROOT = Path(__file__).parents[3]
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The clock of the machine that made the corpus: its logs name no zone."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_corpus() -> None:
+    """Class, and rank, host, phase and node to leave out as far as a case says them.
+
+    Every class has a case, and every case a source.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.why", "--json"],
+        cwd=ROOT,
+        env=os.environ | {"TZ": "UTC"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    scores = json.loads(done.stdout)
+
+    assert scores["wrong"] == {}
+    assert set(scores["classes"]) - {"none", "unknown"} == set(book().classes)
+    assert scores["without_source"] == []
+
+
+def test_every_pattern_has_a_class_a_role_and_a_source() -> None:
+    """A new pattern fails here until it says where its signature was read."""
+    for pattern in book().patterns:
+        assert pattern.kind in book().classes
+        assert pattern.role in ROLES
+        assert pattern.source
+
+
+def written(files: dict[str, str], folder: Path) -> list[Path]:
+    """The logs of a case as files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def read(name: str) -> Any:
+    """A file of the corpus."""
+    return yaml.safe_load((CORPUS / name).read_text())
+
+
+def test_the_answer_does_not_depend_on_the_order_of_the_logs(tmp_path: Path) -> None:
+    """The same files, named the other way round."""
+    files = written(read("hardware.yaml")[0]["files"], tmp_path)
+
+    assert len(files) == 3
+    assert cause_of_files(files).hit == cause_of_files(files[::-1]).hit
+
+
+def test_an_earlier_life_is_over(tmp_path: Path) -> None:
+    """A run that failed, went on and failed again: the second failure counts."""
+    files = read("made-notdir.yaml")["files"]
+    old = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'apex'\n"
+    first = '{"time": "2026-11-25T20:00:00.000+00:00", "event": "launched", "step": null}\n'
+    files["events.jsonl"] = first + files["events.jsonl"]
+    for rank in (0, 1):
+        files[f"logs/n01/rank-{rank}.log"] = old + files[f"logs/n01/rank-{rank}.log"]
+    written(files, tmp_path)
+
+    assert cause_of_run(tmp_path).kind == "file_system"
+
+
+def test_what_was_survived_is_no_cause(tmp_path: Path) -> None:
+    """A failure that is followed by steps in the same log."""
+    failed, step = "OSError: [Errno 28] No space left on device\n", " iteration 5/ 9 | lm loss: 2\n"
+
+    def cause(text: str) -> Cause:
+        return cause_of_files(written({"out.log": text}, tmp_path))
+
+    assert cause(step + failed).kind == "file_system"
+    assert cause(failed + step).kind == "unknown"
+
+
+def test_a_log_of_binary_rubbish(tmp_path: Path) -> None:
+    """Is no failure that is known; nor is an empty one."""
+    (tmp_path / "a.log").write_bytes(bytes(range(256)) * 100)
+    (tmp_path / "b.log").write_bytes(b"")
+
+    assert cause_of_files([tmp_path / "a.log", tmp_path / "b.log"]).kind == "unknown"

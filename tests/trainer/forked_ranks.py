@@ -1,0 +1,95 @@
+"""Ranks of the reference trainer, forked from one process that has imported torch already.
+
+Importing torch and megatron-core takes seconds for each rank, the runs of the tests a moment. This
+process imports once; for each line of JSON on stdin, ``{"folder": …, "ranks": N}``, it forks N
+ranks, which run the trainer's own ``main`` as under torchrun, and answers with their statuses.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+SECONDS = 240.0
+"""How long the ranks of a run may take; what hangs is killed."""
+
+WARM = ("trainer.run", "trainer.device", "trainer.__main__")
+"""What every rank imports."""
+
+
+def prepare() -> None:
+    """Import what the ranks need, the stand-ins for CUDA first; a rank then finds them there."""
+    without_cuda = import_module("llmtrain.trainer.without_cuda")
+    without_cuda.install()
+    vars(without_cuda)["install"] = lambda: None
+    for name in WARM:
+        import_module(f"llmtrain.{name}")
+    import_module("torch.utils.tensorboard")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def fork_rank(folder: str, number: int, ranks: int, port: int) -> int:
+    """Start one rank; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(ranks)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        terminal = os.open(Path(folder) / "terminal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(terminal, 1)
+        os.dup2(terminal, 2)
+        sys.argv = ["trainer", folder]
+        status = import_module("llmtrain.trainer.__main__").main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Not by SystemExit: what torch leaves to the end of a process crashes after a fork.
+        os._exit(status)
+
+
+def wait_for(children: Sequence[int]) -> list[int]:
+    """The exit statuses; as torchrun does, what is left is ended when one fails."""
+    statuses: dict[int, int] = {}
+    until = time.monotonic() + SECONDS
+    while len(statuses) < len(children):
+        for child in set(children) - set(statuses):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                statuses[child] = os.waitstatus_to_exitcode(status)
+        if any(statuses.values()) or time.monotonic() > until:
+            for child in set(children) - set(statuses):
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return [statuses[child] for child in children]
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    prepare()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        port = free_port()
+        children = [
+            fork_rank(asked["folder"], number, asked["ranks"], port)
+            for number in range(asked["ranks"])
+        ]
+        print(json.dumps(wait_for(children)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

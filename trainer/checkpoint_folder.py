@@ -1,0 +1,76 @@
+"""The folder of a run's checkpoints: which are complete, and what is tidied away. One rank acts."""
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from llmtrain.trainer.checksums import SUMS, damage
+
+PARTIAL = ".partial"
+"""Ends the name of a checkpoint that is being written, or removed."""
+
+DAMAGED = ".damaged"
+"""Ends the name of a checkpoint whose files are not those that were written."""
+
+
+def complete(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first; that their files are whole is not looked at."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+
+
+def begin(partial: Path) -> None:
+    """Make the folder of a checkpoint; what killed processes left behind goes, and makes room."""
+    for old in partial.parent.glob(f"*{PARTIAL}"):
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+
+def seal(partial: Path) -> None:
+    """Give a checkpoint the name of a complete one."""
+    sync(partial)
+    os.replace(partial, partial.with_suffix(""))
+    sync(partial.parent)
+
+
+def sync(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest; one that cannot be removed stays."""
+    for old in complete(folder)[:-keep]:
+        with suppress(OSError):
+            # Renamed first: a removal that is cut short must not leave half a checkpoint.
+            doomed = old.with_name(old.name + PARTIAL)
+            os.replace(old, doomed)
+            shutil.rmtree(doomed)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint: it counts no longer as one that is kept."""
+    aside = path.with_name(path.name + DAMAGED)
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(path, aside)
+
+
+def first_damage(path: Path, sums: list[tuple[str, str]]) -> str | None:
+    """What is wrong with the first of some files that is not what was written."""
+    found = (damage(path, name, expected) for name, expected in sums)
+    return next((wrong for wrong in found if wrong), None)
+
+
+def unlisted(path: Path, sums: dict[str, str]) -> str | None:
+    """What is wrong with SHA256SUMS itself: it is not there, or does not name every file."""
+    if not sums:
+        return f"{SUMS} is missing"
+    strange = sorted({file.name for file in path.iterdir()} - set(sums) - {SUMS})
+    return f"{SUMS} does not name {strange[0]}" if strange else None
