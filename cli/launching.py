@@ -8,6 +8,7 @@ from datetime import datetime
 from rich.console import Console
 
 from llmtrain.cli.answer import err, out, print_json, print_warnings
+from llmtrain.cli.planning import said
 from llmtrain.cli.show_plan import show_plan
 from llmtrain.config.errors import LaunchError, PlanError
 from llmtrain.launchers import bundle
@@ -93,7 +94,7 @@ def submit(plan: Plan, launch: Launch, *, as_json: bool, yes: bool) -> None:
         require_here(plan.recipe, plan.nodes)
     require_startable(launch)
     console = err()
-    print_warnings(launch.warnings, console)
+    print_warnings((*said(plan), *launch.warnings), console)
     folder = make_folder(launch, runs_root(plan.recipe.site), datetime.now(), plan.recipe.site)
     console.print(f"{folder.name} in {folder.parent}")
     report(run_here(folder, console), console, as_json=as_json)

@@ -51,3 +51,8 @@ def require_launchable(plan: Plan) -> None:
     """
     if plan.errors:
         raise PlanError(plan.errors)
+
+
+def said(plan: Plan) -> tuple[str, ...]:
+    """The plan's own warnings, for those who submit without having looked at it."""
+    return tuple(warning.message for warning in plan.warnings)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from llmtrain.cli.answer import err, print_json, print_warnings
 from llmtrain.cli.launching import report
+from llmtrain.cli.planning import said
 from llmtrain.config.errors import LaunchError
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import require_startable
@@ -41,7 +42,7 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
     require_no_secrets(launch.files, (), known_values(site.secrets))
     start = predicted_start(launch)
     _confirm(must_confirm(plan), console, yes=yes)
-    print_warnings(launch.warnings, console)
+    print_warnings((*said(plan), *launch.warnings), console)
     root = runs_root(site)
     print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
     if start:

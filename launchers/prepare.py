@@ -44,12 +44,7 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         commands=job.commands,
         later=job.later,
         missing=todo.missing,
-        warnings=(
-            *(warning.message for warning in plan.warnings),
-            *todo.warnings,
-            *ranks.warnings,
-            *job.warnings,
-        ),
+        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
     )
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+
+from tests.cli.conftest import COMMAND
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Done
@@ -62,3 +69,42 @@ def test_each_mistake_has_its_status(
         done = cli("data", "prepare", *arguments, "--output", "out", "--workers", "1")
         assert (done.status, says in done.err) == (status, True), done.err
     assert not Path("out.idx").exists()
+
+
+def break_off(process: subprocess.Popen[str], how: str) -> None:
+    """As a terminal does it, or as the kernel does where memory has run out."""
+    if how == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        children = psutil.Process(process.pid).children()
+        worker = next(each for each in children if "spawn_main" in " ".join(each.cmdline()))
+        worker.kill()
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "says"),
+    [("Ctrl-C", 130, "stopped; what is finished is kept"), ("OOM", 6, "a process was killed")],
+)
+def test_what_was_broken_off_is_gone_on_with(
+    cli: Callable[..., Done], how: str, status: int, says: str
+) -> None:
+    """The command says so, leaves no process behind, and then the same command goes on."""
+    line = json.dumps({"text": "a line of some length. " * 40}) + "\n"
+    Path("set.jsonl").write_text(line * 100_000)
+    words = ("data", "prepare", "set.jsonl", "--output", "set", "--workers", "1")
+    process = subprocess.Popen(
+        [COMMAND, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(Path().glob("set.partial/shard-*.bin")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    break_off(process, how)
+    _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, says in err, "Traceback" in err) == (status, True, False), err
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert sorted(os.listdir()) == ["set.jsonl", "set.partial"]
+
+    done = cli(*words, "--json")
+    assert (done.status, json.loads(done.out)["documents"]) == (0, 100_000)

@@ -15,6 +15,7 @@ OVERLAP = {"lr": 1e-2, "zero": 1, "overlap_grad_reduce": True, "overlap_param_ga
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tp 2": {"gpus": 2, "parallel": {"tp": 2}},
+    "cp 2": {"gpus": 2, "parallel": {"cp": 2}},
     "pp 2, vpp 2": {"gpus": 2, "parallel": {"pp": 2, "vpp": 2}},
     "dp 2, gathering overlapped": {"gpus": 2, "optim": OVERLAP},
 }
