@@ -6,6 +6,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmtrain.config.errors import Problem, UsageError
+from llmtrain.planner.checkpoints import state_bytes, stored_parameters
+from llmtrain.planner.failures import data
+from llmtrain.planner.length import steps_by_size
 from llmtrain.planner.plan import Plan, plan_json
 from llmtrain.planner.speed import ATTENTION, speed_of
 from llmtrain.planner.stacks import chosen_stack
@@ -125,6 +128,37 @@ def _rate(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _cost(plan: Plan) -> dict[str, Any]:
+    outlook, recipe = plan.outlook, plan.recipe
+    if outlook is None:
+        return {}
+    good, steps = outlook.goodput, steps_by_size(recipe) or ()
+    return {
+        "steps": outlook.length.steps,
+        "global batches": f"{steps[0][0]} to {steps[-1][0]}" if len(steps) > 1 else steps[-1][0],
+        "gpus": recipe.gpus,
+        "node-days per failure": good.node_days_per_failure,
+        "from": _source(good.failure_rate_source),
+        "restart": " + ".join(f"{name} {each:.0f} s" for name, each in good.restart_parts.items()),
+        "checkpoint blocks": f"{good.checkpoint_seconds:.1f} s",
+        "interval": f"{good.interval_steps} steps",
+    }
+
+
+def _source(name: str) -> str:
+    prior = data()["node_days_per_failure"].get(name)
+    return name if prior is None else str(prior["source"])
+
+
+def _checkpoint(plan: Plan) -> dict[str, Any]:
+    recipe = plan.recipe
+    return {
+        "parameters stored": stored_parameters(recipe),
+        "bytes of a weight": recipe.precision.weight_bytes,
+        "bytes of its optimizer states": state_bytes(recipe),
+    }
+
+
 Numbers = Callable[[Plan], dict[str, Any]]
 
 _COUNT = "one rank's matrices, counted as megatron-core builds them"
@@ -160,6 +194,23 @@ FIELDS: dict[str, tuple[str, str, Numbers]] = {
         _rate,
     ),
     "mfu": ("model TFLOP/s a GPU / its peak, recompute not counted", "arXiv 2204.02311", _rate),
+    "days": (
+        "every global batch's steps × their step time, failures left out",
+        "planner/length.py",
+        _cost,
+    ),
+    "gpu_hours": ("days × 24 × gpus, failures left out", "planner/length.py", _cost),
+    "goodput": (
+        "interval / (mean × e^(restart / mean) × (e^((interval + checkpoint) / mean) - 1)); best "
+        "interval √(2 × checkpoint × mean), to higher order",
+        "Daly 2006, FGCS 22, equations 20 and 37; priors in planner/data/failures.yaml",
+        _cost,
+    ),
+    "checkpoint_bytes": (
+        "parameters × (weight + two fp32 moments + fp32 copy of 16-bit weights)",
+        "planner/checkpoints.py; BLOOM's 2.3 TB",
+        _checkpoint,
+    ),
     "hfu": ("as mfu, with what is computed again", "arXiv 2205.05198, appendix A", _rate),
 }
 """By key of ``plan --json``: formula, source, and what went in."""
