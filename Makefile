@@ -4,7 +4,8 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
 SYSTEM_TESTS := $(wildcard tests/system/test_*.py)
-BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/trainer_overhead.py)
+BENCHMARKS := $(wildcard benchmarks/startup.py benchmarks/trainer_overhead.py \
+	benchmarks/status.py benchmarks/why.py)
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -46,7 +47,7 @@ format: install  ## Rewrite the code in the house style
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install  ## Measure start-up time and trainer overhead
+bench: install  ## Measure start-up, status, why and trainer overhead
 	$(foreach file,$(BENCHMARKS),$(BIN)/python -m $(subst /,.,$(basename $(file))) &&) true
 
 build: install  ## Build the sdist and the wheel into dist/
