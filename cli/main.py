@@ -11,6 +11,7 @@ import llmtrain
 from llmtrain.cli import (
     cancel,
     diff,
+    doctor,
     env,
     import_recipe,
     logs,
@@ -60,6 +61,7 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(site.app, name="site")
 app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("why")(why.why)

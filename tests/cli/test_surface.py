@@ -22,6 +22,7 @@ SURFACE = {
     "llmtrain env show": "--export --format --help --json --recipes -h ARGUMENTS",
     "llmtrain env lint": "--help --json --nccl --recipes -h WHAT",
     "llmtrain env explain": "--help --json --recipes -h NAME",
+    "llmtrain doctor": "--help --json --recipes -h ARGUMENTS",
     "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
     "llmtrain why": "--help --json -h WHAT",
