@@ -26,8 +26,12 @@ MEGATRON_DEEPSPEED = (
     "samples per second: 12.8 | TFLOPs: 30.00 |\n"
 )
 PLAN = {
-    "gpus": 4, "steps": 100, "step_seconds": 2.0, "mfu": 0.5,
-    "tokens_per_second_per_gpu": 100.0, "batch": {"global": 8},
+    "gpus": 4,
+    "steps": 100,
+    "step_seconds": 2.0,
+    "mfu": 0.5,
+    "tokens_per_second_per_gpu": 100.0,
+    "batch": {"global": 8},
 }
 
 
