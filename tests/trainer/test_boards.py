@@ -90,6 +90,21 @@ class Mlflow(ModuleType):
         self.told.append((run, "ended"))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard(lab: Lab, tmp_path: Path) -> None:
+    """TensorBoard's own reader finds a curve for each value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    boards = Boards(tmp_path, lab.trial().recipe, print)
+    boards.write(1, SCALARS)
+    boards.write(2, {"loss": 1.5})
+    boards.close()
+    found = EventAccumulator(str(tmp_path / "logs" / "tensorboard")).Reload()
+
+    assert found.Tags()["scalars"] == ["loss", "grad_norm"]
+    assert [(point.step, point.value) for point in found.Scalars("loss")] == [(1, 2.5), (2, 1.5)]
+
+
 def test_wandb(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ``log.interval`` steps a point; the run's name and folder, the same after a resume."""
     wandb, said = Wandb(), []  # type: ignore[var-annotated]
