@@ -125,11 +125,15 @@ def _show(prepared: "Prepared", *, as_json: bool) -> None:
         print_json(prepared.as_json())
         return
     speed = tally.size / max(prepared.seconds, 1e-9) / 1e6
-    empty = f", {tally.empty:,} empty ones left out" if tally.empty else ""
+    empty = f" ({_count(tally.empty, 'empty one')} left out)" if tally.empty else ""
     lines = (
         f"{prepared.prefix}.bin and .idx",
-        f"  {tally.documents:,} documents{empty}, {tally.tokens:,} tokens of {prepared.dtype}",
+        f"  {_count(tally.documents, 'document')}{empty}, {tally.tokens:,} tokens of {prepared.dtype}",
         f"  {tally.size / 1e6:,.1f} MB of input in {prepared.seconds:.1f} s, {speed:,.1f} MB/s",
         f"  use it with: data=indexed 'data.paths=[{prepared.prefix.absolute()}]'",
     )
     out().print("\n".join(lines), soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
