@@ -28,8 +28,7 @@ def import_recipe(
 ) -> None:
     """Read a Megatron-LM or Megatron-DeepSpeed launch and print the recipe it stands for.
 
-    What has no place in a recipe is listed on stderr; the exit status is 3 where the recipe is not
-    valid as it stands.
+    What has no place in a recipe is listed on stderr. The exit status is 3 if it is not valid.
     """
     from llmtrain.cli.answer import err, print_json, print_problems, print_warnings
     from llmtrain.config.errors import UsageError

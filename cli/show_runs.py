@@ -73,7 +73,7 @@ def _measured(state: State, detail: Detail) -> Iterator[tuple[str, str]]:
     yield "left", _duration(detail.left_seconds)
     memory, planned = (
         None if each is None else each / GIB
-        for each in (detail.memory_bytes, detail.planned_memory_bytes)
+        for each in (state.memory_bytes, detail.planned_memory_bytes)
     )
     yield "memory", _beside(memory, planned, "{:.2f} GiB") + _stages(detail)
     slow = detail.silent_seconds or 0

@@ -14,10 +14,9 @@ from llmtrain.cli.footer import print_footer
 from llmtrain.cli.show_runs import show_run, show_runs
 from llmtrain.runs import prometheus
 from llmtrain.runs.detail import read_detail
-from llmtrain.runs.registry import all_runs
+from llmtrain.runs.registry import LIVING, all_runs
 from llmtrain.runs.state import State, read_state
 
-LIVING = ("queued", "starting", "running", "unknown")
 WATCH_SECONDS = 5.0
 """Between two looks: each asks Slurm once, whose controller serves a whole cluster."""
 RECENT = 30
@@ -40,7 +39,7 @@ class Shown:
 
 def show(shown: Shown, *, as_json: bool) -> None:
     """Once."""
-    states = _states(shown)
+    states, older = _states(shown, everything=shown.everything or as_json)
     _export(shown, states)
     if as_json:
         _print_json(shown, states)
@@ -48,8 +47,7 @@ def show(shown: Shown, *, as_json: bool) -> None:
     _print(shown, states, out())
     if shown.folder is not None:
         print_footer(states[0], err())
-    elif len(_chosen(shown, states)) < len(states):
-        older = len(states) - len(_chosen(shown, states))
+    elif older:
         err().print(f"{older} older runs: llmtrain status --all")
 
 
@@ -59,7 +57,7 @@ def watching(shown: Shown) -> None:
     last = ""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
-            states = _states(shown)
+            states, _ = _states(shown, everything=shown.everything)
             _export(shown, states)
             text = _text(shown, states, console)
             if console.is_terminal:
@@ -74,23 +72,18 @@ def watching(shown: Shown) -> None:
         _print(shown, states, console)
 
 
-def _states(shown: Shown) -> list[State]:
-    return all_runs(shown.root) if shown.folder is None else [read_state(shown.folder)]
-
-
-def _chosen(shown: Shown, states: Sequence[State]) -> list[State]:
-    """Those that live, and the newest."""
-    if shown.everything:
-        return list(states)
-    recent = set(states[number].name for number in range(min(RECENT, len(states))))
-    return [state for state in states if state.status in LIVING or state.name in recent]
+def _states(shown: Shown, *, everything: bool) -> tuple[list[State], int]:
+    """What is shown, and how many runs of long ago are not."""
+    if shown.folder is not None:
+        return [read_state(shown.folder)], 0
+    return all_runs(shown.root, None if everything else RECENT)
 
 
 def _print(shown: Shown, states: Sequence[State], console: Console) -> None:
     if shown.folder is not None:
         show_run(states[0], read_detail(states[0]), console)
     else:
-        show_runs(_chosen(shown, states), shown.root, console)
+        show_runs(states, shown.root, console)
 
 
 def _text(shown: Shown, states: Sequence[State], console: Console) -> str:
@@ -108,5 +101,5 @@ def _print_json(shown: Shown, states: Sequence[State]) -> None:
 
 def _export(shown: Shown, states: Sequence[State]) -> None:
     if shown.prometheus is not None:
-        chosen = [(state, read_detail(state)) for state in _chosen(shown, states)]
+        chosen = [(state, read_detail(state)) for state in states]
         prometheus.write(shown.prometheus, prometheus.text(chosen))

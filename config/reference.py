@@ -80,10 +80,34 @@ LAYOUT = (
         ),
         overrides=("parallel.sequence=true",),
     ),
+    Missing(
+        # ``tensor_parallel/layers.py`` marks the weights of experts with ep > 1 alone.
+        key="parallel.etp",
+        when=lambda recipe: (
+            recipe.model.experts is not None
+            and recipe.parallel.ep == 1
+            and recipe.parallel.expert_tp != recipe.parallel.tp
+        ),
+        why=(
+            "with ep 1 megatron-core sums the gradients of experts over the replicas of the dense "
+            "weights, which is right where etp is tp"
+        ),
+        overrides=("parallel.etp=null",),
+    ),
 )
 """How the model is cut."""
 
 KERNELS = (
+    Missing(
+        # ``optimizer/__init__.py``: an optimizer each, and the loss is multiplied with one's scale.
+        key="precision.loss_scale",
+        when=lambda recipe: (
+            recipe.precision.kind == "fp16"
+            and recipe.precision.loss_scale is None
+            and recipe.parallel.ep > 1
+        ),
+        why="megatron-core lowers the scale of dense and of expert weights apart; a constant works",
+    ),
     Missing(
         # megatron-core ``transformer_config.py``.
         key="precision.fp8.bf16_ends",

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.metrics import rows
 from llmtrain.runs.state import TAIL_BYTES, State
 
 WINDOW = 50
@@ -40,8 +41,6 @@ class Detail:
     """What the plan says."""
     left_seconds: float | None
     """To the last step, while it runs."""
-    memory_bytes: int | None
-    """Of the rank with the most."""
     planned_memory_bytes: int | None
     """What the plan says of the worst rank."""
     memory_by_stage: tuple[tuple[int, int], ...]
@@ -60,10 +59,10 @@ class Detail:
 
 def read_detail(state: State) -> Detail:
     """From what the run wrote and its plan."""
-    plan = _plan(state.path)
-    rows = _rows(state.path)
-    last: Mapping[str, Any] = rows[-1] if rows else {}
-    measured = _median([row.get("step_seconds") for row in rows])
+    plan = read_plan(state.path)
+    steps = _rows(state.path)
+    last: Mapping[str, Any] = steps[-1] if steps else {}
+    measured = _median([row.get("step_seconds") for row in steps])
     planned = _number(plan.get("step_seconds"))
     saved = _last_checkpoint(state.path)
     running = state.status == "running"
@@ -71,21 +70,21 @@ def read_detail(state: State) -> Detail:
         median_step_seconds=measured,
         planned_step_seconds=planned,
         deviation=measured / planned - 1 if measured and planned else None,
-        computing=_computing(rows, plan),
+        computing=_computing(steps, plan),
         slow_ranks=_slow_ranks(last),
-        mfu=_mfu(rows, plan),
+        mfu=mfu(steps, plan),
         planned_mfu=_number(plan.get("mfu")),
         left_seconds=_left(state, measured) if running else None,
-        memory_bytes=last.get("memory_bytes"),
         planned_memory_bytes=plan.get("peak_memory_bytes"),
         memory_by_stage=_by_stage(last, plan),
         checkpoint_seconds=_number(saved.get("seconds")),
         checkpoint_time=saved.get("time"),
-        silent_seconds=_silent(state.path) if running and rows else None,
+        silent_seconds=_silent(state.path) if running and steps else None,
     )
 
 
-def _plan(folder: Path) -> dict[str, Any]:
+def read_plan(folder: Path) -> dict[str, Any]:
+    """plan.json; empty if it cannot be read."""
     try:
         found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -95,14 +94,14 @@ def _plan(folder: Path) -> dict[str, Any]:
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
     """The last steps, without the first of a life: it holds what is done once."""
-    rows = [row for row in json_lines(folder / "metrics.jsonl", TAIL_BYTES) if "loss" in row]
+    found = rows(folder, TAIL_BYTES)
     resumed = {
         event.get("step") or 0
         for event in json_lines(folder / "events.jsonl")
         if event.get("event") in ("started", "resumed")
     }
-    steady = [row for row in rows if row.get("step", 0) - 1 not in resumed]
-    return (steady or rows)[-WINDOW:]
+    steady = [row for row in found if row.get("step", 0) - 1 not in resumed]
+    return (steady or found)[-WINDOW:]
 
 
 def _median(values: Sequence[Any]) -> float | None:
@@ -121,18 +120,18 @@ def _left(state: State, step_seconds: float | None) -> float | None:
     return (state.steps - state.step) * step_seconds
 
 
-def _mfu(rows: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> float | None:
+def mfu(steps: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> float | None:
     """The plan's, scaled by tokens a second: it holds for every batch size of a ramp."""
-    speed = _median([row.get("tokens_per_second") for row in rows])
+    speed = _median([row.get("tokens_per_second") for row in steps])
     names = ("tokens_per_second_per_gpu", "mfu", "gpus")
-    planned, mfu, gpus = (_number(plan.get(name)) for name in names)
-    if not (speed and planned and mfu and gpus):
+    planned, whole, gpus = (_number(plan.get(name)) for name in names)
+    if not (speed and planned and whole and gpus):
         return None
-    return mfu * speed / (planned * gpus)
+    return whole * speed / (planned * gpus)
 
 
-def _computing(rows: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> float | None:
-    measured = _median([(row.get("compute_seconds") or {}).get("median") for row in rows])
+def _computing(steps: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> float | None:
+    measured = _median([(row.get("compute_seconds") or {}).get("median") for row in steps])
     breakdown = plan.get("breakdown")
     if measured is None or not isinstance(breakdown, dict):
         return None

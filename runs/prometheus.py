@@ -19,7 +19,7 @@ GAUGES: Mapping[str, tuple[str, Value]] = {
     "planned_step_seconds": ("Of the plan", lambda _, detail: detail.planned_step_seconds),
     "mfu": ("Model FLOP utilisation", lambda _, detail: detail.mfu),
     "left_seconds": ("To the last step", lambda _, detail: detail.left_seconds),
-    "memory_bytes": ("Of the rank with the most", lambda _, detail: detail.memory_bytes),
+    "memory_bytes": ("Of the rank with the most", lambda state, _: state.memory_bytes),
     "checkpoint_step": ("Of the newest checkpoint", lambda state, _: state.checkpoint),
     "silent_seconds": ("Since the last step", lambda _, detail: detail.silent_seconds),
 }

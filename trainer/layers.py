@@ -7,7 +7,9 @@ from megatron.core.models.gpt.gpt_layer_specs import (
     get_gpt_decoder_layer_specs,
     get_gpt_mtp_block_spec,
 )
+from megatron.core.tensor_parallel.layers import RowParallelLinear
 from megatron.core.transformer.mlp import MLP
+from megatron.core.transformer.moe.moe_layer import MoELayer
 from megatron.core.transformer.multi_latent_attention import MLASelfAttention
 from megatron.core.transformer.multi_token_prediction import MultiTokenPredictionBlockSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
@@ -48,6 +50,8 @@ def every_layer(recipe: Recipe, device: Device, config: TransformerConfig) -> li
 def _replace_parts(layer: ModuleSpec, recipe: Recipe) -> None:
     parts, unfused = layer.submodules, recipe.kernels.attention == "unfused"
     parts.input_layernorm = parts.pre_mlp_layernorm = TorchNorm
+    if parts.mlp.module is MoELayer:
+        parts.mlp.submodules.experts.submodules.linear_fc2 = ExpertRow
     attention = parts.self_attention
     attention.submodules.core_attention = UnfusedAttention if unfused else TorchAttention
     if attention.module is MLASelfAttention:
@@ -93,6 +97,15 @@ class RecomputedFeedForward(MLP):
         """Output, and the bias that is still to be added."""
         output, bias = super().forward(*args, **named)
         return output, bias if bias is None else bias.view_as(bias)
+
+
+class ExpertRow(RowParallelLinear):
+    """megatron-core's, with an output of its own: an expert's bias is added to it in place."""
+
+    def forward(self, input_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Output, and the bias that is still to be added."""
+        output, bias = super().forward(input_)
+        return output if bias is None else output.clone(), bias
 
 
 class TorchNorm:

@@ -26,14 +26,13 @@ class Outcome:
     loss: float
     """Mean nats per token of this replica, the sum of what its ranks have here."""
     grad_norm: float
-    """Norm of all gradients before clipping; not a number where the step was given up before, or
-    they overflowed."""
+    """Norm of all gradients before clipping; NaN where the step was given up before."""
     learning_rate: float
     """What the step used."""
     tokens: int
     """Tokens of the step, of all replicas."""
-    skipped: bool
-    """The weights were left as they are: with fp16 some gradient overflowed."""
+    overflowed: bool
+    """A gradient of fp16 was too large: the weights were left alone, the loss scale is lowered."""
     loss_scale: float
     """What the loss was multiplied with before the backward pass; 1 but for fp16."""
 
@@ -71,16 +70,20 @@ class Stepper:
         loss_scale = float(self.optimizer.get_loss_scale())
         losses = self._forward_backward(done)
         loss = self._mean(losses)
-        stepped, grad_norm = self.optimizer.step()[:2] if admit(loss) else (True, math.nan)
+        grad_norm, overflowed = self._update() if admit(loss) else (math.nan, False)
         return Outcome(
             loss=loss,
-            grad_norm=float(grad_norm) if stepped else math.nan,
+            grad_norm=grad_norm,
             learning_rate=rate,
             tokens=self.batches.tokens(done),
-            # A gradient that is not a number without an overflow is the guard's to judge.
-            skipped=not stepped and math.isfinite(self.optimizer.norm),
+            overflowed=overflowed,
             loss_scale=loss_scale,
         )
+
+    def _update(self) -> tuple[float, bool]:
+        """Change the weights; norm of the gradients, and whether one of fp16 has overflowed."""
+        _, grad_norm, _ = self.optimizer.step()
+        return (math.nan, True) if grad_norm is None else (float(grad_norm), False)
 
     def _seed(self, done: int) -> None:
         """Make dropout a function of seed, step and rank: a resume then has no state to restore.

@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 def install() -> None:
     """Put every stand-in in its place, for the life of the process; a second call does nothing."""
-    if issubclass(torch.cuda.Stream, _Stream):
+    stream: Any = torch.cuda.Stream
+    if stream is _Stream:
         return
     for module, name, stand_in in _stand_ins():
         setattr(module, name, stand_in)

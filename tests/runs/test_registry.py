@@ -9,10 +9,17 @@ import pytest
 
 from llmtrain.runs import registry
 from llmtrain.runs.events import note
-from llmtrain.runs.registry import INDEX, all_runs
+from llmtrain.runs.registry import INDEX
 from llmtrain.runs.state import State, read_state
 
 RunWith = Callable[..., Path]
+
+
+def all_runs(root: Path) -> list[State]:
+    """All of them."""
+    states, left_out = registry.all_runs(root)
+    assert left_out == 0
+    return states
 
 
 @pytest.fixture
@@ -52,7 +59,9 @@ def test_only_what_has_changed_is_read_again(run_with: RunWith, reads: list[str]
     assert sorted(reads) == sorted([first.name, second.name])
 
 
-@pytest.mark.parametrize("index", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "runs": []}'])
+@pytest.mark.parametrize(
+    "index", ["", "{", "[]", '{"keys": []}', '{"keys": ["name"], "runs": [1]}']
+)
 def test_an_index_that_cannot_be_read_is_made_again(run_with: RunWith, index: str) -> None:
     """Whatever stands there."""
     root = ended(run_with()).parent
@@ -94,3 +103,13 @@ def test_the_newest_comes_first_and_what_is_no_run_not_at_all(run_with: RunWith)
 
     assert [state.name for state in all_runs(old.parent)] == [new.name, old.name]
     assert all_runs(old.parent / "nowhere") == []
+
+
+def test_only_the_newest_that_have_ended(run_with: RunWith) -> None:
+    """Those that live are never left out."""
+    folders = [ended(run_with(name=name)) for name in ("a", "b", "c")]
+    for age, folder in enumerate(folders):
+        os.utime(folder / "launch.json", ns=(100 - age, 100 - age))
+    states, left_out = registry.all_runs(folders[0].parent, newest=1)
+
+    assert ([state.name for state in states], left_out) == ([folders[0].name], 2)

@@ -71,6 +71,7 @@ def test_a_run_in_full(run_with: RunWith) -> None:
         loss=5.25,
         tokens_per_second=20.0,
         step_seconds=0.5,
+        memory_bytes=None,
         checkpoint=2,
         error="CUDA out of memory\nin the third layer",
     )
@@ -83,6 +84,7 @@ def test_a_run_in_full(run_with: RunWith) -> None:
         "loss": 5.25,
         "tokens_per_second": 20.0,
         "step_seconds": 0.5,
+        "memory_bytes": None,
         "checkpoint": 2,
         "error": "CUDA out of memory\nin the third layer",
     }
@@ -125,6 +127,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         loss=None,
         tokens_per_second=None,
         step_seconds=None,
+        memory_bytes=None,
         checkpoint=None,
         error=None,
     )

@@ -53,6 +53,7 @@ def alike(corpus: Path, **guard: Any) -> dict[str, Any]:
         "batch": {"micro": 1, "global": 1},
         "run": {"steps": STEPS, "seed": 1},
         "checkpoint": {"interval": 4, "keep": 9},
+        "optim": {"lr": 1e-2, "zero": 1, "overlap_grad_reduce": True, "overlap_param_gather": True},
         "guard": {"window": WINDOW, "factor": 3.0, **guard},
     }
 
@@ -91,6 +92,7 @@ def test_a_spike(lab: Lab, corpus: Path) -> None:
     saved = (step - 1) // 4 * 4
     assert judged(back)[0] == ("rollback", "spike", step, saved)
     assert back.losses()[step + 1] != skipped.losses()[step + 1]
+    assert back.losses()[step + 1] < 0.1
     assert back.events()[-1] == ("finished", STEPS)
 
 

@@ -172,7 +172,7 @@ def test_fp16_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
 def test_an_overflow_skips_the_step_and_halves_the_scale(runs: Runs) -> None:
     """Skipped steps are events with the scale that overflowed; the weights are left alone."""
     trial = runs.run("llama", precision=FP16 | {"initial_loss_scale": 2.0**24})
-    skipped = [line for line in trial.lines("events") if line["event"] == "skipped"]
+    skipped = [line for line in trial.lines("events") if line["event"] == "overflow"]
     scales = [line["loss_scale"] for line in skipped]
 
     assert scales[:2] == [2.0**24, 2.0**24]

@@ -12,9 +12,10 @@ from llmtrain.config.errors import RecipeError
 from llmtrain.config.rules import violations
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.memory import peak_memory
+from llmtrain.planner.search.counted import stages_of
 from llmtrain.planner.search.dominance import more_work
 from llmtrain.planner.search.expand import most_hidden, program_of, with_states, with_switches
-from llmtrain.planner.search.fit import needed_bytes, stages_of
+from llmtrain.planner.search.fit import needed_bytes
 from llmtrain.planner.search.layouts import step_seconds
 from llmtrain.planner.search.space import Space, Table, space_of
 from llmtrain.planner.search.structures import row_of, rows, structures
