@@ -108,7 +108,7 @@ def _set(each: SetUse) -> str:
     use = " (validation)" if each.use == "validation" else ""
     if each.tokens is None:
         return f"{name_of(each)}{use}:{share} not on this machine, so its size is not known"
-    epochs = "length not given" if each.epochs is None else f"{each.epochs:.2f} epochs"
+    epochs = "length not given" if each.epochs is None else f"{each.epochs:.3g} epochs"
     return f"{name_of(each)}{use}:{share} {epochs} of {each.tokens:,} tokens"
 
 

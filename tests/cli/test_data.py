@@ -35,6 +35,7 @@ def test_counts_are_data_and_broken_lines_are_warnings(cli: Callable[..., Done])
     assert (found["vocab"], found["dtype"], found["end"]) == (256, "uint8", 0)
     assert [(each["file"], each["line"]) for each in found["broken_lines"]] == [("set.jsonl", 2)]
     assert "warning: set.jsonl, line 2: not JSON" in done.err
+    assert "warning: 1 broken line left out; see out/set.broken.jsonl" in done.err
     assert Path("out/set.bin").read_bytes() == b"one\0three\0"
 
 
@@ -45,7 +46,7 @@ def test_a_person_is_told_how_to_go_on(cli: Callable[..., Done]) -> None:
     done = cli("data", "prepare", ".", "-o", "set", "--workers", "1")
 
     assert done.status == 0
-    assert "1 documents, 5 tokens of uint8" in done.out
+    assert "1 document, 5 tokens of uint8" in done.out
     assert f"data=indexed 'data.paths=[{Path.cwd()}/set]'" in done.out
 
 
