@@ -98,9 +98,15 @@ def _recipe(
     )
 
 
+ENDS = 2
+"""Embedding and loss can be chunks of their own."""
+
+
 def _parallel(point: Point, layout: Filled) -> Parallel:
     layers = point.whole("layers") or 1
     chunks = layout.pp * layout.vpp
+    if chunks > layers + ENDS:
+        raise NotExpressible(f"{chunks} chunks of a pipeline for {layers} layers")
     uneven = None if layers % chunks == 0 else _spread(layers, chunks)
     return Parallel(
         tp=layout.tp, pp=layout.pp, vpp=layout.vpp, cp=layout.cp, ep=layout.ep,

@@ -40,6 +40,7 @@ ODD: list[dict[str, str]] = [
     {"seq": "1e9", "step_time_s": "inf"},
     {"interconnect": "0x0G"},
     {"layers": "99999999"},
+    {"vpp": "99999999"},
     {"global_batch": "3"},
     {"gpu": "NVIDIA H100 SXM5", "framework": "unheard of", "year": "", "recompute": ""},
     {"gpu": "GB200 NVL72", "precision": "mxfp8", "recompute": "", "gpus": "", "dp": "8"},
