@@ -33,7 +33,7 @@ find_nodes() {
 
 # Where the script lies that was submitted: Slurm runs a copy of it.
 script_folder() {
-    scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's|^ *Command=\(/.*\)/.*|\1|p'
+    scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's|^ *Command=\(/.*\)/.*|\1|p' || :
 }
 
 # The run's folder: where this was submitted from or lies, or a new one that it fills itself.
