@@ -12,11 +12,12 @@ def sbatch(arguments: Arguments = None, recipes: Recipes = None) -> None:
     from llmtrain.launchers.prepare import prepare, require_clean
     from llmtrain.launchers.provenance import provenance
     from llmtrain.launchers.schedulers.slurm import generic_site
+    from llmtrain.launchers.secrets import known_values
 
     plan, warnings = generic_site(planned(arguments, folders(recipes)))
     require_launchable(plan)
     launch = prepare(plan, provenance(plan.recipe.backend.path))
     ends = [f"`{key}` must be given: as it is, the job ends at once" for key in launch.missing]
     print_warnings((*warnings, *said(plan), *launch.warnings, *ends), err())
-    require_clean(launch)
+    require_clean(launch, known_values(plan.recipe.site.secrets))
     sys.stdout.write(launch.files[launch.script])

@@ -47,8 +47,9 @@ def near_the_time_limit(bed: Bed, folder: Path) -> None:
     Not by scancel, which takes a minute to do this to a task of an array.
     """
     bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
-    script = f"job{int(job_of(folder)):05d}/slurm_script"
-    found = [p for p in psutil.process_iter(["cmdline"]) if script in str(p.info["cmdline"])]
+    spool, job = f"{bed.environment['BED']}/spool", f"job{int(job_of(folder)):05d}/slurm_script"
+    lines = {p: " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])}
+    found = [process for process, line in lines.items() if spool in line and job in line]
     min(found, key=lambda process: process.pid).send_signal(signal.SIGUSR1)
 
 

@@ -72,19 +72,23 @@ def test_the_scripts_of_the_test_bed_pass_shellcheck(bed: Bed) -> None:
 
 
 def test_a_script_is_piped_into_sbatch(bed: Bed, program: str) -> None:
-    """``llmtrain sbatch … | sbatch``, from a folder that knows nothing of the run."""
-    pipe = (
-        f"set -o pipefail; {bed.command} sbatch recipe=bed-program {program} | sbatch --parsable -W"
-    )
-    job = bed.run("bash", "-c", pipe).strip()
-
+    """``llmtrain sbatch … | sbatch`` makes the run's folder, and its script runs again there."""
+    script = f"{bed.command} sbatch recipe=bed-program {program}"
+    job = bed.run("bash", "-c", f"set -o pipefail; {script} | sbatch --parsable").strip()
     folder = bed.folder / "outputs" / f"bed-program-{job}"
-    assert (
-        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder).returncode
-        == 0
-    )
-    assert bed.status(folder)["status"] == "finished"
+    bed.until((folder / "events.jsonl").exists, "the start of the job")
+    assert bed.wait(folder)["status"] == "finished"
+
+    check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=folder).returncode == 0
     assert len(list(folder.glob("logs/*/rank-*.log"))) == 4
+
+    bed.run("sbatch", folder / "job.sbatch")
+
+    def launches() -> int:
+        return (folder / "events.jsonl").read_text().count('"launched"')
+
+    bed.until(lambda: launches() == 2, "the second start in the same folder")
 
 
 def test_a_recipe_without_a_slurm_site_gives_a_generic_script(bed: Bed, program: str) -> None:
