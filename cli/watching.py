@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from llmtrain.cli.answer import err, out, print_json
 from llmtrain.cli.footer import print_footer
@@ -53,6 +51,9 @@ def show(shown: Shown, *, as_json: bool) -> None:
 
 def watching(shown: Shown) -> None:
     """Until nothing runs any more; where there is no terminal, whenever something has changed."""
+    from rich.live import Live
+    from rich.text import Text
+
     console = out()
     last = ""
     with Live(console=console, auto_refresh=False, transient=True) as live:
