@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from llmtrain.config.change import as_overrides, changed
@@ -155,13 +155,24 @@ def _offered(problems: Sequence[Problem]) -> list[tuple[str, ...]]:
     return [repair.overrides for problem in problems for repair in problem.repairs]
 
 
+def _settings(count: int, *, derandomize: bool) -> settings:
+    """No shrinking: a failure names its recipe."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 def run_composed(count: int, *, derandomize: bool = False) -> Counter[str]:
     """``count`` recipes through composition."""
     answers = Counter[str]()
 
     @given(name=st.sampled_from(NAMES), change=changes(5))
-    @settings(max_examples=count, deadline=None, derandomize=derandomize, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @_settings(count, derandomize=derandomize)
     def run(name: str, change: dict[str, Any]) -> None:
         answers[check_composed(name, change)] += 1
 
@@ -174,8 +185,7 @@ def run_built(count: int, *, derandomize: bool = False) -> Counter[str]:
     answers = Counter[str]()
 
     @given(name=st.sampled_from(NAMES), cluster=st.none() | CLUSTERS, change=changes(9))
-    @settings(max_examples=count, deadline=None, derandomize=derandomize, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @_settings(count, derandomize=derandomize)
     def run(name: str, cluster: str | None, change: dict[str, Any]) -> None:
         try:
             recipe = shipped(name, cluster)

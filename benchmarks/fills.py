@@ -1,18 +1,12 @@
 """What a row leaves blank: filled from its family, or by what its stack does; each fill is said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-import yaml
-
+from benchmarks.frameworks import stated_zero
 from benchmarks.points import Point
 from benchmarks.shapes import NotExpressible
 from llmtrain.config.model import Model
-
-FOLDER = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,30 +42,6 @@ class Filled:
     def dp(self) -> int:
         """Data parallel."""
         return max(1, self.gpus // (self.tp * self.pp * self.cp))
-
-
-@lru_cache
-def framework_rules() -> tuple[dict[str, Any], ...]:
-    """Rules of ``data/frameworks.yaml``."""
-    text = (FOLDER / "frameworks.yaml").read_text(encoding="utf-8")
-    return tuple(yaml.safe_load(text)["rules"])
-
-
-def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
-    """The first rule that fits a row: its ``stack`` and its ``fill``."""
-    return next(rule for rule in framework_rules() if _fits(rule["when"], point, gpu_arch))
-
-
-def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
-    words = all(
-        any(word.lower() in point.text(column).lower() for word in when[column])
-        for column in ("framework", "notes", "family")
-        if column in when
-    )
-    words = words and ("zero" not in when or _stated_zero(point) in when["zero"])
-    year = point.number("year") or 2024
-    years = "year" not in when or when["year"][0] <= year <= when["year"][1]
-    return words and years and ("arch" not in when or gpu_arch in when["arch"])
 
 
 def filled(point: Point, model: Model, others: Sequence[Point]) -> Filled:
@@ -135,7 +105,7 @@ def _degrees(point: Point, others: Sequence[Point], said: list[str]) -> tuple[in
         if alike and found[0] and found[1]:
             said.append(f"tp, pp: as {other.id}")
             return found[0], found[1]
-    if _stated_zero(point) == 3:
+    if stated_zero(point) == 3:
         said.append("tp, pp: 1, all is sharded")
         return tp or 1, pp or 1
     raise NotExpressible("the layout (tp, pp) is not published")
@@ -205,13 +175,4 @@ def _zero(point: Point, said: list[str]) -> int:
     if not given:
         said.append("ZeRO: 1 from 2023, else 0")
         return 1 if (point.number("year") or 2024) >= 2023 else 0
-    return _stated_zero(point) or 0
-
-
-def _stated_zero(point: Point) -> int | None:
-    """The stage that a row states; FSDP shards all."""
-    given = point.text("zero_stage").lower()
-    if any(word in given for word in ("fsdp", "full_shard", "hsdp")):
-        return 3
-    digits = [int(sign) for sign in given if sign.isdigit()]
-    return min(3, digits[0]) if digits else None
+    return stated_zero(point) or 0

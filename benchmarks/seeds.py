@@ -64,7 +64,7 @@ def _predicted(recipe: Recipe, seed: Mapping[str, Any]) -> float:
         return _step_seconds(recipe)
     if seed["quantity"] == "minutes":
         return _minutes(recipe, seed)
-    outlook = outlook_of(recipe)
+    outlook = outlook_of(recipe, seed.get("stack"))
     if outlook is None:
         raise ValueError(f"{recipe.name} has no length")
     gross = seed["quantity"] == "gross_days"

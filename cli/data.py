@@ -118,18 +118,22 @@ def _show(prepared: "Prepared", *, as_json: bool) -> None:
     )
     if tally.broken:
         file = broken_file(prepared.prefix)
-        print_warnings(
-            (f"{tally.broken:,} broken lines were left out; all are in {file}",), console
-        )
+        says = f"{_count(tally.broken, 'broken line')} left out; see {file}"
+        print_warnings((says,), console)
     if as_json:
         print_json(prepared.as_json())
         return
     speed = tally.size / max(prepared.seconds, 1e-9) / 1e6
-    empty = f", {tally.empty:,} empty ones left out" if tally.empty else ""
+    empty = f" ({_count(tally.empty, 'empty one')} left out)" if tally.empty else ""
+    documents = _count(tally.documents, "document")
     lines = (
         f"{prepared.prefix}.bin and .idx",
-        f"  {tally.documents:,} documents{empty}, {tally.tokens:,} tokens of {prepared.dtype}",
+        f"  {documents}{empty}, {tally.tokens:,} tokens of {prepared.dtype}",
         f"  {tally.size / 1e6:,.1f} MB of input in {prepared.seconds:.1f} s, {speed:,.1f} MB/s",
         f"  use it with: data=indexed 'data.paths=[{prepared.prefix.absolute()}]'",
     )
     out().print("\n".join(lines), soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -54,7 +54,18 @@ def show(
         sys.stdout.write(FORMS[form](found.variables))
     if not as_json:
         missing = tuple(f"`{key}` must be given before a launch" for key in found.missing)
-        print_warnings((*missing, *found.warnings), err())
+        print_warnings((*missing, *found.warnings, *_ports(found)), err())
+
+
+def _ports(found: "Environment") -> tuple[str, ...]:
+    """The ports of this machine, where the cluster's data does not name those that compute."""
+    from llmtrain.launchers.fabric.ports import compute_ports, exact_list
+
+    here = compute_ports()
+    left_out = any(text.startswith("NCCL_IB_HCA ") for text in found.warnings)
+    if not left_out or not here:
+        return ()
+    return (f"the active ports of this machine: `site.env.NCCL_IB_HCA={exact_list(here)}`",)
 
 
 def _environment(arguments: Sequence[str], search: Sequence[Path]) -> "Environment":

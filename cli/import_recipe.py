@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmtrain.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from llmtrain.launchers.importing.recipe import Imported
 
 
 def import_recipe(
@@ -25,7 +28,7 @@ def import_recipe(
 ) -> None:
     """Read a Megatron-LM or Megatron-DeepSpeed launch and print the recipe it stands for.
 
-    What has no place in a recipe is listed on stderr.
+    What has no place in a recipe is listed on stderr. The exit status is 3 if it is not valid.
     """
     from llmtrain.cli.answer import err, print_json, print_problems, print_warnings
     from llmtrain.config.errors import UsageError
@@ -40,22 +43,27 @@ def import_recipe(
         raise UsageError(says, hint=hint)
     found = import_file(file, given)
     if as_json:
-        print_json(
-            {
-                "recipe": found.text,
-                "notes": list(found.notes),
-                "not_placed": [
-                    {"flag": e.flag, "value": e.value or None, "why": e.why or None}
-                    for e in found.left
-                ],
-                "left_to_the_launch": [f"{e.flag} {e.value}".strip() for e in found.ours],
-                "problems": [problem.as_json() for problem in found.problems],
-            }
-        )
-        return
-    sys.stdout.write(found.text)
-    print_warnings(tuple(listed(found)), err())
-    if found.ours:
-        flags = ", ".join(each.flag for each in found.ours)
-        err().print(f"left to the launch: {flags}", soft_wrap=True)
-    print_problems(found.problems, err())
+        print_json(imported_json(found))
+    else:
+        sys.stdout.write(found.text)
+        print_warnings(tuple(listed(found)), err())
+        if found.ours:
+            flags = ", ".join(each.flag for each in found.ours)
+            err().print(f"left to the launch: {flags}", soft_wrap=True)
+        print_problems(found.problems, err())
+    if found.problems:
+        raise typer.Exit(3)
+
+
+def imported_json(found: "Imported") -> dict[str, Any]:
+    """What became of the file, for ``--json``."""
+    return {
+        "recipe": found.text,
+        "notes": list(found.notes),
+        "not_placed": [
+            {"flag": each.flag, "value": each.value or None, "why": each.why or None}
+            for each in found.left
+        ],
+        "left_to_the_launch": [f"{each.flag} {each.value}".strip() for each in found.ours],
+        "problems": [problem.as_json() for problem in found.problems],
+    }

@@ -8,13 +8,15 @@ from datetime import datetime
 from rich.console import Console
 
 from llmtrain.cli.answer import err, out, print_json, print_warnings
+from llmtrain.cli.planning import said
 from llmtrain.cli.show_plan import show_plan
 from llmtrain.config.errors import LaunchError, PlanError
 from llmtrain.launchers import bundle
 from llmtrain.launchers.launch import Launch
-from llmtrain.launchers.prepare import prepare, require_startable
+from llmtrain.launchers.prepare import prepare, require_clean, require_startable
 from llmtrain.launchers.provenance import provenance
 from llmtrain.launchers.schedulers.local import quoted, require_here
+from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan, plan_json
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.operate import run_here
@@ -50,6 +52,8 @@ def refuse(plan: Plan, piece: str | None, *, dry_run: bool, as_json: bool) -> No
 
 def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> None:
     """A dry run: everything, or one piece of it as it is."""
+    if piece in ("bundle", "sbatch"):  # these go into files
+        require_clean(launch, known_values(plan.recipe.site.secrets))
     if piece == "bundle":
         sys.stdout.buffer.write(bundle.archive(launch))
     elif piece is not None:
@@ -91,9 +95,9 @@ def submit(plan: Plan, launch: Launch, *, as_json: bool, yes: bool) -> None:
     """
     if plan.recipe.site.scheduler == "local":
         require_here(plan.recipe, plan.nodes)
-    require_startable(launch)
+    require_startable(launch, known_values(plan.recipe.site.secrets))
     console = err()
-    print_warnings(launch.warnings, console)
+    print_warnings((*said(plan), *launch.warnings), console)
     folder = make_folder(launch, runs_root(plan.recipe.site), datetime.now(), plan.recipe.site)
     console.print(f"{folder.name} in {folder.parent}")
     report(run_here(folder, console), console, as_json=as_json)

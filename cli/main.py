@@ -12,6 +12,7 @@ from llmtrain.cli import (
     cancel,
     data,
     diff,
+    doctor,
     env,
     import_recipe,
     logs,
@@ -62,6 +63,7 @@ app.add_typer(site.app, name="site")
 app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
 app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("why")(why.why)

@@ -46,9 +46,7 @@ def plan(
 
         print_json(plan_json(made))
     else:
-        from llmtrain.cli.answer import err, print_warnings
         from llmtrain.cli.show_plan import show_plan
 
         show_plan(made, out())
-        print_warnings(tuple(warning.message for warning in made.warnings), err())
     require_launchable(made)

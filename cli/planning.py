@@ -9,7 +9,7 @@ from llmtrain.planner.plan import Plan, is_launchable, make_plan
 
 
 def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
-    """Compose and plan; errors as those of the two. ``recipe=FILE.sh`` is imported first."""
+    """Compose and plan; errors as those of the two. A launch script is imported first."""
     words = list(arguments or ())
     script = _script(words)
     if script is None:
@@ -31,10 +31,16 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
 
 
 def _script(arguments: Sequence[str]) -> Path | None:
-    """The file of ``recipe=FILE`` where that is no YAML: a launch that somebody wrote."""
+    """The file of ``recipe=FILE`` where that is a launch that somebody wrote, or NeMo's YAML."""
     names = [word.partition("=")[2] for word in arguments if word.startswith("recipe=")]
     file = Path(names[0]).expanduser() if len(names) == 1 else Path()
-    return file if file.suffix not in ("", ".yaml") and file.is_file() else None
+    if file.suffix == "" or not file.is_file():
+        return None
+    if file.suffix not in (".yaml", ".yml"):
+        return file
+    from llmtrain.launchers.importing.nemo import is_nemo
+
+    return file if is_nemo(file.read_text(encoding="utf-8", errors="replace")) else None
 
 
 def require_launchable(plan: Plan) -> None:
@@ -45,3 +51,8 @@ def require_launchable(plan: Plan) -> None:
     """
     if plan.errors:
         raise PlanError(plan.errors)
+
+
+def said(plan: Plan) -> tuple[str, ...]:
+    """The plan's own warnings, for those who submit without having looked at it."""
+    return tuple(warning.message for warning in plan.warnings)

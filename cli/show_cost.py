@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.planner.checkpoints import checkpoint_bytes
-from llmtrain.planner.outlook import Outlook
+from llmtrain.planner.outlook import Goodput, Outlook
 from llmtrain.planner.plan import Plan
 
 UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -46,14 +46,19 @@ def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
     yield "gross", f"goodput {good.fraction:.1%}, {good.gpu_hours:,.0f} GPU-hours{_money(outlook)}"
     yield (
         "failures",
-        f"{short(good.failures)} expected, one in {short(good.hours_between_failures)} hours; "
-        f"{good.restart_seconds:.0f} s to restart",
+        f"{short(good.failures)} expected, one in {short(good.hours_between_failures)} hours "
+        f"({_rate(good)}); {good.restart_seconds:.0f} s to restart",
     )
     yield (
         "checkpoint",
         f"{size(space.bytes)} in {good.checkpoint_seconds:.0f} s, "
-        f"every {good.interval_steps:,} steps (best: {good.best_interval_steps:,}, goodput "
-        f"{good.best_fraction:.1%}; asynchronous {good.asynchronous_fraction:.1%})",
+        f"every {good.interval_steps:,} steps; best every {good.best_interval_steps:,}: goodput "
+        f"{good.best_fraction:.1%}",
+    )
+    yield (
+        "asynchronous",
+        f"blocks {good.snapshot_seconds:.2g} s, safe after {good.persist_seconds:.0f} s more; best "
+        f"every {good.asynchronous_interval_steps:,}: goodput {good.asynchronous_fraction:.1%}",
     )
     quota = "" if space.quota_bytes is None else f" of {size(space.quota_bytes)} allowed"
     yield (
@@ -67,7 +72,14 @@ def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
     )
 
 
+def _rate(good: Goodput) -> str:
+    """The failure rate and where it is from."""
+    own = good.failure_rate_source.startswith("site.")
+    whose = "the site's" if own else f"as {good.failure_rate_source}'s run"
+    return f"{good.node_days_per_failure:g} node-days each, {whose}"
+
+
 def _money(outlook: Outlook) -> str:
     good = outlook.goodput
     energy = "" if good.energy_mwh is None else f", {good.energy_mwh:,.0f} MWh"
-    return energy + ("" if good.price is None else f", price {good.price:,.0f}")
+    return energy + ("" if good.price is None else f", cost {good.price:,.0f}")

@@ -14,8 +14,19 @@ from llmtrain.launchers.fabric.values import in_words
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
+WIDE = 150
+"""Columns from which on a table reads better than a list."""
+
+
 def show_environment(found: Environment, console: Console) -> None:
     """Name, value, where it was set, reason, source."""
+    if console.width < WIDE:
+        for each in found.variables:
+            console.print(Text.assemble((each.name, "bold"), f"={each.value}"), soft_wrap=True)
+            console.print(Text(f"  {each.where}: {each.reason}"), soft_wrap=True)
+            if each.read_in:
+                console.print(Text(f"  source: {each.read_in}"), soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("name", "value", "set by", "reason", "source"):
         table.add_column(name, overflow="fold", no_wrap=name == "name")

@@ -9,6 +9,7 @@ from rich.text import Text
 from llmtrain.cli.show_cost import show_cost
 from llmtrain.cli.show_speed import show_speed
 from llmtrain.cli.show_stages import show_stages
+from llmtrain.config.errors import Problem
 from llmtrain.config.layout import Axis
 from llmtrain.planner.plan import Plan
 from llmtrain.planner.sets import SetUse, name_of
@@ -25,6 +26,15 @@ def show_plan(plan: Plan, console: Console) -> None:
     show_stages(plan, console)
     show_speed(plan, console)
     show_cost(plan, console)
+    for warning in plan.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), _warning(warning)))
+
+
+def _warning(warning: Problem) -> str:
+    """The sentence, then what is known to be better."""
+    offers = " or ".join(str(repair) for repair in warning.repairs)
+    more = [f"try {offers}" if offers else "", warning.hint]
+    return "; ".join(part for part in (warning.message, *more) if part)
 
 
 def _facts(plan: Plan) -> Table:
@@ -98,7 +108,7 @@ def _set(each: SetUse) -> str:
     use = " (validation)" if each.use == "validation" else ""
     if each.tokens is None:
         return f"{name_of(each)}{use}:{share} not on this machine, so its size is not known"
-    epochs = "length not given" if each.epochs is None else f"{each.epochs:.2f} epochs"
+    epochs = "length not given" if each.epochs is None else f"{each.epochs:.3g} epochs"
     return f"{name_of(each)}{use}:{share} {epochs} of {each.tokens:,} tokens"
 
 

@@ -1,5 +1,6 @@
 """``llmtrain status``: the runs, or one of them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,26 +13,35 @@ def status(
         str | None,
         typer.Argument(metavar="[RUN]", help="One run in detail.", autocompletion=_complete_run),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again until nothing runs.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also runs of long ago.")] = False,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option(
+            "--prometheus",
+            metavar="FILE",
+            help="Write the runs that are shown as metrics, in one step.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the runs, the newest first, or one run in detail."""
-    from llmtrain.cli.answer import out, print_json
-    from llmtrain.cli.show_runs import show_run, show_runs
-    from llmtrain.runs.folder import find_run, run_folders, runs_root
-    from llmtrain.runs.presence import presences
-    from llmtrain.runs.state import read_state
+    from llmtrain.cli.watching import Shown, show, watching
+    from llmtrain.runs.folder import find_run, runs_root
 
+    if watch and as_json:
+        raise typer.BadParameter("--json is one document; it does not go with --watch")
     root = runs_root()
-    if name is not None:
-        state = read_state(find_run(name, root))
-        if as_json:
-            print_json(state.as_json())
-        else:
-            show_run(state, out())
-        return
-    there = presences(list(run_folders(root)))
-    states = [read_state(folder, found) for folder, found in there.items()]
-    if as_json:
-        print_json({"runs": [state.as_json() for state in states]})
+    shown = Shown(
+        root=root,
+        folder=None if name is None else find_run(name, root),
+        everything=everything,
+        prometheus=prometheus,
+    )
+    if watch:
+        watching(shown)
     else:
-        show_runs(states, root, out())
+        show(shown, as_json=as_json)

@@ -8,10 +8,11 @@ from rich.console import Console
 
 from llmtrain.cli.answer import err, print_json, print_warnings
 from llmtrain.cli.launching import report
+from llmtrain.cli.planning import said
 from llmtrain.config.errors import LaunchError
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import require_startable
-from llmtrain.launchers.secrets import known_values, require_no_secrets
+from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.presubmit import (
@@ -33,15 +34,14 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
         LaunchError: if it lacks a key, or Slurm refuses it.
         RunError: if it was followed and failed.
     """
-    require_startable(launch)
     console = err()
     site = plan.recipe.site
+    require_startable(launch, known_values(site.secrets))
     require_within_limits(plan)
     require_paths(plan)
-    require_no_secrets(launch.files, (), known_values(site.secrets))
     start = predicted_start(launch)
     _confirm(must_confirm(plan), console, yes=yes)
-    print_warnings(launch.warnings, console)
+    print_warnings((*said(plan), *launch.warnings), console)
     root = runs_root(site)
     print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
     if start:

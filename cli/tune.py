@@ -6,16 +6,45 @@ import typer
 
 from llmtrain.cli.options import Arguments, AsJson, Recipes, folders
 
+OBJECTIVES = ("step", "days", "gpu-hours", "money")
+FREE = ("gpus", "size")
+
+
+def _complete_key(incomplete: str) -> list[str]:
+    from llmtrain.planner.search.space import KEYS
+
+    known = sorted(key for keys in KEYS.values() for key in keys)
+    return [key for key in known if key.startswith(incomplete)]
+
+
+def _complete_objective(incomplete: str) -> list[str]:
+    return [name for name in OBJECTIVES if name.startswith(incomplete)]
+
+
+def _complete_free(incomplete: str) -> list[str]:
+    return [name for name in FREE if name.startswith(incomplete)]
+
 
 def tune(
     arguments: Arguments = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")] = 5,
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", metavar="KEY", help="Hold this key or group as the recipe has it."),
+        typer.Option(
+            "--keep",
+            metavar="KEY",
+            help="Hold this key or group as the recipe has it.",
+            autocompletion=_complete_key,
+        ),
     ] = None,
     least: Annotated[
-        str, typer.Option("--least", metavar="WHAT", help="step, days, gpu-hours or money.")
+        str,
+        typer.Option(
+            "--least",
+            metavar="WHAT",
+            help="step, days, gpu-hours or money.",
+            autocompletion=_complete_objective,
+        ),
     ] = "step",
     within: Annotated[
         list[str] | None,
@@ -27,7 +56,12 @@ def tune(
     ] = None,
     free: Annotated[
         list[str] | None,
-        typer.Option("--free", metavar="WHAT", help="Let this vary too: gpus, or size."),
+        typer.Option(
+            "--free",
+            metavar="WHAT",
+            help="Let this vary too: gpus, or size.",
+            autocompletion=_complete_free,
+        ),
     ] = None,
     as_json: AsJson = False,
     recipes: Recipes = None,
@@ -39,9 +73,9 @@ def tune(
     from llmtrain.config.errors import PlanError
     from llmtrain.planner.search.result import tuning_json
 
-    objective = one_of("--least", least, ("step", "days", "gpu-hours", "money"))
+    objective = one_of("--least", least, OBJECTIVES)
     for each in free or ():
-        one_of("--free", each, ("gpus", "size"))
+        one_of("--free", each, FREE)
     answer = tuned(
         arguments,
         folders(recipes),

@@ -1,18 +1,21 @@
 """From the arguments of ``tune`` to its answer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from llmtrain.config.change import value_of
 from llmtrain.config.compose import compose
-from llmtrain.config.errors import Problem, UsageError
+from llmtrain.config.errors import PlanError, Problem, UsageError
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.rules import violations
+from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.flops import step_flops
 from llmtrain.planner.plan import is_launchable
 from llmtrain.planner.search.counts import gpu_counts
-from llmtrain.planner.search.offers import Limits
+from llmtrain.planner.search.offers import Limits, Objective
 from llmtrain.planner.search.rank import Found, search
 from llmtrain.planner.search.result import Sized, Tuning
 from llmtrain.planner.search.size import Size, of_flops, of_tokens
@@ -101,24 +104,63 @@ def _exists(recipe: Recipe, key: str) -> bool:
     return True
 
 
+def check_known(recipe: Recipe, objective: Objective, limits: Limits) -> None:
+    """Refuse to compare what the recipe does not say.
+
+    Raises:
+        UsageError: if days or money are asked for and length or price are not given.
+    """
+    asked = {name for name in ("days", "gpu_hours", "money") if getattr(limits, name) is not None}
+    if objective != "step":
+        asked.add(objective.replace("-", "_"))
+    if asked and recipe.tokens is None and recipe.run.steps is None:
+        says = "days and cost need the length of the run: `tokens` or `run.steps`"
+        raise UsageError(
+            Problem(code="length_unknown", says=says, hint="for example `tokens=300e9`")
+        )
+    if "money" in asked and recipe.price.gpu_hour is None and recipe.site.gpu_hour_price is None:
+        says = "money needs a price: `price.gpu_hour` or `site.gpu_hour_price`"
+        raise UsageError(
+            Problem(code="price_unknown", says=says, hint="for example `price.gpu_hour=2.5`")
+        )
+
+
+def check_expressible(recipe: Recipe) -> None:
+    """Refuse what the backend cannot express in any layout.
+
+    Raises:
+        PlanError: with the reasons.
+    """
+    keys = {key for each in KEYS.values() for key in each}
+    if any(each.code in MENDED for each in violations(recipe)):
+        return
+    always = tuple(each for each in inexpressible(recipe) if each.key not in keys)
+    if always:
+        raise PlanError(always)
+
+
 def tuned(
     arguments: Sequence[str] | None,
     folders: Sequence[Path],
     *,
     top: int,
     keep: Sequence[str],
-    objective: Any,
+    objective: Objective,
     limits: Limits,
     free: Sequence[str],
 ) -> Tuning:
     """Compose and search; the recipe's own layout need not be valid."""
     recipe = compose(arguments or (), folders, is_launchable, MENDED)
     kept = checked_keys(recipe, keep)
+    check_known(recipe, objective, limits)
+    check_expressible(recipe)
     gpus = gpu_counts(recipe) if "gpus" in free and "gpus" not in kept else ()
-    found = search(recipe, top=top, keep=kept, objective=objective, limits=limits, gpus=gpus)
+    # A budget for a size that is free is not one for the recipe's own.
+    asked = replace(limits, gpu_hours=None) if "size" in free else limits
+    found = search(recipe, top=top, keep=kept, objective=objective, limits=asked, gpus=gpus)
     sizes = _sized(recipe, limits, found) if "size" in free else ()
     return Tuning(
-        recipe=recipe, objective=objective, limits=limits, keep=kept, found=found, sizes=sizes
+        recipe=recipe, objective=objective, limits=asked, keep=kept, found=found, sizes=sizes
     )
 
 

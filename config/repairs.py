@@ -53,7 +53,10 @@ def _candidates(recipe: Recipe, code: str) -> Iterator[Changes]:
 def _together(recipe: Recipe, codes: set[str]) -> Iterator[Changes]:
     each = [list(islice(_candidates(recipe, code), 12)) for code in sorted(codes)]
     for combination in islice(product(*each), TRIED):
-        yield {key: value for changes in combination for key, value in changes.items()}
+        merged = {key: value for changes in combination for key, value in changes.items()}
+        gone = tuple(f"{key}." for key, value in merged.items() if value is None)
+        # What lies below a group that another change takes away is not changed.
+        yield {key: value for key, value in merged.items() if not key.startswith(gone)}
 
 
 def _offers(recipe: Recipe, candidates: Iterator[Changes], judge: Judge) -> Iterator[Repair]:

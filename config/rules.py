@@ -214,6 +214,14 @@ def precision_is_there(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
+def traces_need_their_tool(recipe: Recipe) -> Iterator[Problem]:
+    """nsys traces GPUs."""
+    if recipe.profile.tool == "nsys" and recipe.cluster.device != "cuda":
+        says = f"= nsys needs GPUs, which cluster {recipe.cluster.name} does not have"
+        hint = "`profile.tool=torch` traces a CPU too"
+        yield Problem(code="conflict", key="profile.tool", says=says, hint=hint)
+
+
 def schedule_fits_run(recipe: Recipe) -> Iterator[Problem]:
     """The warm-up ends before the decay does."""
     warmup, end = recipe.schedule.warmup, recipe.schedule.decay
@@ -238,4 +246,5 @@ RULES: tuple[Rule, ...] = (
     zero_fits_pipeline,
     precision_is_there,
     schedule_fits_run,
+    traces_need_their_tool,
 )

@@ -51,7 +51,7 @@ class Slurm:
     exclude: tuple[str, ...] = ()
     """Nodes that are not wanted."""
     segment: int | None = None
-    """Nodes that must lie in one block (``--segment``, Slurm 23.11)."""
+    """Nodes that must lie in one block (``--segment``, Slurm 24.05)."""
     switches: str | None = None
     """Leaf switches at the most, and how long to wait for them: ``2@12:00:00``."""
     groups: tuple[int, ...] = ()

@@ -1,8 +1,11 @@
 """Shards spread over processes, watched until all are done."""
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,16 +34,41 @@ def work_through(
     # A process that is copied from one with threads can hang, and the tokenizers have threads.
     workers = min(request.workers, len(todo))
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin)
+    with _pipes_that_raise():
+        try:
+            with _sigint_held_back():
+                running = {pool.submit(work_on, request, shard): shard.number for shard in todo}
+            _watch(running, _Progress.of(request, shards, kept), show)
+            return {number: future.result() for future, number in running.items()}
+        except BrokenProcessPool as error:
+            says = "a process was killed, perhaps for want of memory"
+            hint = "the same command goes on; fewer --workers need less"
+            raise RunError(Problem(code="killed", says=says, hint=hint)) from error
+        finally:
+            _end(pool)
+
+
+@contextmanager
+def _sigint_held_back() -> Iterator[None]:
+    """Processes started meanwhile never see a Ctrl-C: it is for the one that watches them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        running = {pool.submit(work_on, request, shard): shard.number for shard in todo}
-        _watch(running, _Progress.of(request, shards, kept), show)
-        return {number: future.result() for future, number in running.items()}
-    except BrokenProcessPool as error:
-        says = "a process was killed, perhaps for want of memory"
-        hint = "the same command goes on; fewer --workers need less"
-        raise RunError(Problem(code="killed", says=says, hint=hint)) from error
+        yield
     finally:
-        _end(pool)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _pipes_that_raise() -> Iterator[None]:
+    """The death of a worker is an error here, although the command dies of a broken pipe."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -108,7 +108,9 @@ def _field(line: str, key: str) -> str:
     if not isinstance(found, dict):
         raise Broken("not an object of JSON")
     if key not in found:
-        raise Broken(f"no key `{key}`; keys: {', '.join(list(found)[:8]) or 'none'}")
+        # As JSON: what stands in a file may be meant for a terminal.
+        names = ", ".join(json.dumps(name)[1:-1] for name in list(found)[:8])
+        raise Broken(f"no key `{key}`; keys: {names or 'none'}")
     text = found[key]
     if not isinstance(text, str):
         raise Broken(f"`{key}` is no text but {json.dumps(text)[:40]}")
@@ -180,4 +182,4 @@ def _cell(value: Any, key: str) -> str | None:
         return value.decode()
     if value is None or isinstance(value, str):
         return value
-    raise Broken(f"`{key}` is no text but {str(value)[:40]}")
+    raise Broken(f"`{key}` is no text but {str(value)[:40]!r}")

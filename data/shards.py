@@ -118,7 +118,8 @@ def _row_groups(file: Path, shard_bytes: int) -> Iterator[tuple[int, int, int]]:
     about = parquet(str(file)).metadata
     first = size = 0
     for group in range(about.num_row_groups):
-        size += about.row_group(group).total_byte_size
+        columns = [about.row_group(group).column(each) for each in range(about.num_columns)]
+        size += sum(column.total_compressed_size for column in columns)
         if size >= shard_bytes or group == about.num_row_groups - 1:
             yield first, group + 1, size
             first, size = group + 1, 0

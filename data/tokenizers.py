@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,16 +176,21 @@ def _end(file: Path, name: str | None, numbers: dict[str, int]) -> int | None:
     raise UsageError(Problem(code="end", says=f"{file} has no token {tried}", hint=hint))
 
 
+CODES = {"uint8": "B", "uint16": "H", "int32": "i"}
+"""Of ``array``, which takes numbers from a list twice as fast as numpy."""
+
+
 def _joined(found: Iterable[list[int]], end: int | None, vocab: int) -> Encoded:
     import numpy as np
 
-    flat: list[int] = []
+    kind = token_type(vocab)
+    flat = array(CODES[kind])
     lengths, empty, mark = [], 0, [] if end is None else [end]
     for numbers in found:
         if not numbers:
             empty += 1
             continue
-        flat += numbers
-        flat += mark
+        flat.fromlist(numbers)
+        flat.fromlist(mark)
         lengths.append(len(numbers) + len(mark))
-    return Encoded(tokens=np.array(flat, token_type(vocab)), lengths=lengths, empty=empty)
+    return Encoded(tokens=np.frombuffer(flat, kind), lengths=lengths, empty=empty)

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import struct
 import threading
 from dataclasses import asdict
@@ -27,8 +26,7 @@ COUNT = struct.Struct("<q")
 
 
 def begin() -> None:
-    """Set up a worker: Ctrl-C is its parent's business, and it does not outlive its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Set up a worker: it does not outlive its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

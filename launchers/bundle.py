@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import asdict
 from typing import Any
 
 from llmtrain.launchers.launch import Launch
@@ -29,7 +30,8 @@ def as_json(launch: Launch) -> dict[str, Any]:
         "script": launch.script,
         "command": list(launch.command),
         "commands": [{"where": c.where, "words": list(c.words)} for c in launch.commands],
-        "mounts": [str(mount) for mount in launch.mounts],
+        "mounts": [asdict(mount) for mount in launch.mounts],
+        "later": [asdict(variable) for variable in launch.later],
         "notes": list(launch.notes),
         "missing": list(launch.missing),
         "warnings": list(launch.warnings),

@@ -34,6 +34,9 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
     wanted |= {f"data.paths[{n}]": _parent(path) for n, path in enumerate(recipe.data.paths)}
     held = recipe.data.validation.paths
     wanted |= {f"data.validation.paths[{n}]": _parent(path) for n, path in enumerate(held)}
+    if provenance.program and provenance.program.is_here:
+        place = provenance.program.path
+        wanted["backend.path"] = _parent(place) if place.endswith(".py") else place
     for key, path in wanted.items():
         if path and path.startswith("/") and not _seen(path, found):
             found.append(Mount(host=path, inside=path, source=f"`{key}`"))

@@ -1,5 +1,6 @@
 """Plan -> Launch: one function without side effects. A dry run is stopping here."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from llmtrain.config.errors import LaunchError, Problem
@@ -44,16 +45,11 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         commands=job.commands,
         later=job.later,
         missing=todo.missing,
-        warnings=(
-            *(warning.message for warning in plan.warnings),
-            *todo.warnings,
-            *ranks.warnings,
-            *job.warnings,
-        ),
+        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
     )
 
 
-def require_startable(launch: Launch) -> None:
+def require_startable(launch: Launch, known: Iterable[str] = ()) -> None:
     """Refuse a launch that lacks what only the user or the site knows, or would write a secret.
 
     Raises:
@@ -62,14 +58,14 @@ def require_startable(launch: Launch) -> None:
     problems = [Problem(code="missing", key=key, says="must be given") for key in launch.missing]
     if problems:
         raise LaunchError(problems)
-    require_clean(launch)
+    require_clean(launch, known)
 
 
-def require_clean(launch: Launch) -> None:
-    """Refuse a launch whose files would hold a secret.
+def require_clean(launch: Launch, known: Iterable[str] = ()) -> None:
+    """Refuse a launch whose files would hold a secret: by its form, or one of those ``known``.
 
     Raises:
         LaunchError: naming each file and line.
     """
     pairs = ((variable.name, variable.value) for variable in launch.environment)
-    require_no_secrets(launch.files, pairs)
+    require_no_secrets(launch.files, pairs, known)

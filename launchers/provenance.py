@@ -28,8 +28,10 @@ class Code:
 
     path: str
     """Its folder."""
+    is_here: bool = False
+    """It is on this machine, not only on the nodes or in an image."""
     commit: str | None = None
-    """Git commit; None: it is no checkout, or is not on this machine."""
+    """Git commit; None: it is no checkout, or is not here."""
     diff: str = ""
     """What differs from that commit."""
     untracked: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ def code(folder: Path) -> Code:
     others = _git(where, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/")
     return Code(
         path=str(folder),
+        is_here=True,
         commit=_git(where, "rev-parse", "HEAD") or None,
         diff=diff,
         untracked=tuple(sorted(name for name in others.split("\0") if name)[:FILES]),

@@ -18,9 +18,16 @@ def assign(name: str, value: str) -> str:
     return f"{name}='{value}'" if quoted.startswith("=") else f"{name}={quoted}"
 
 
+def assign_path(name: str, path: str) -> str:
+    """``name=path``; a leading ``~/`` is the home of whoever runs the script."""
+    if path.startswith("~/"):
+        return f"{name}=$HOME/{shlex.quote(sound(path[2:], name))}"
+    return assign(name, path)
+
+
 def array(name: str, words: Iterable[str]) -> str:
     """``name=(word …)``."""
-    return f"{name}=({' '.join(shlex.quote(sound(word, name)) for word in words)})"
+    return f"{name}=({command(sound(word, name) for word in words)})"
 
 
 def here_document(path: str, text: str) -> str:
@@ -39,7 +46,13 @@ def comment(text: str) -> str:
 
 def command(words: Iterable[str]) -> str:
     """Words as one line that a shell reads back to the same words."""
-    return shlex.join(words)
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    quoted = shlex.quote(word)
+    # A bare comma is no mistake of ours either, but in an array it looks like one.
+    return f"'{word}'" if quoted == word and "," in word else quoted
 
 
 def sound(text: str, what: str) -> str:

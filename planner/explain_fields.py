@@ -227,8 +227,8 @@ FIELDS: dict[str, Entry] = {
         numbers.data,
     ),
     "checkpoint_bytes": (
-        "parameters × (weight + moments + master)",
-        "planner/checkpoints.py",
+        "parameters × (weight + two fp32 moments + fp32 copy of 16-bit weights)",
+        "planner/checkpoints.py; BLOOM's 2.3 TB",
         numbers.checkpoint,
     ),
 }

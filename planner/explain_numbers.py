@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from llmtrain.planner.checkpoints import state_bytes, stored_parameters
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
 from llmtrain.planner.efficiency import gemm_backward, gemm_forward, peak_flops
-from llmtrain.planner.failures import node_days, restart_seconds, storage_rate
+from llmtrain.planner.failures import node_days, rate_source, restart_parts, storage_rate
 from llmtrain.planner.flops import step_flops
 from llmtrain.planner.length import steps_by_size
 from llmtrain.planner.model_states import bytes_each, fp8_weight
@@ -246,21 +247,25 @@ def failures(plan: Plan, _: str) -> Numbers:
     few, typical, many = node_days(recipe)
     found: Numbers = {
         "node-days a failure": typical, "fewest": few, "most": many, "nodes": plan.nodes,
-        "spare nodes": recipe.nodes.spare, "restart seconds": restart_seconds(recipe),
+        "rate from": rate_source(recipe), "spare nodes": recipe.nodes.spare,
         "storage, bytes a second": storage_rate(recipe),
     }  # fmt: skip
+    found |= {f"restart: {name}, s": each for name, each in restart_parts(recipe).items()}
     if outlook is not None:
         found |= {"net days": outlook.length.days, "steps": outlook.length.steps}
         found["checkpoint every, steps"] = outlook.goodput.interval_steps
+        found["a checkpoint blocks, seconds"] = outlook.goodput.checkpoint_seconds
     return found
 
 
 def checkpoint(plan: Plan, _: str) -> Numbers:
     """Bytes of a parameter in a checkpoint."""
     recipe = plan.recipe
-    found: Numbers = {"parameters": plan.total_parameters, "backend": recipe.backend.name}
-    return found | {
+    return {
+        "backend": recipe.backend.name,
+        "parameters stored": stored_parameters(recipe),
         "bytes of a weight": recipe.precision.weight_bytes,
+        "bytes of its optimizer states": state_bytes(recipe),
         "master": recipe.optim.master,
     }
 

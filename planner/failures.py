@@ -63,6 +63,12 @@ def node_days(recipe: Recipe) -> tuple[float, float, float]:
     return min(values), float(priors[data()["typical"]]["value"]), max(values)
 
 
+def rate_source(recipe: Recipe) -> str:
+    """Where the typical failure rate is from: the site, or whose run it was."""
+    own = recipe.site.node_days_per_failure
+    return "site.node_days_per_failure" if own is not None else str(data()["typical"])
+
+
 def storage_rate(recipe: Recipe) -> float:
     """Bytes a second that checkpoints are written and read with."""
     own = recipe.site.checkpoint_gb_per_s
@@ -80,12 +86,21 @@ def saving_of(recipe: Recipe, *, asynchronous: bool = False) -> Saving:
     return Saving(blocking=size / rate, persisting=written)
 
 
-def restart_seconds(recipe: Recipe) -> float:
-    """Detecting, scheduler, container, import, reading the checkpoint, warm-up."""
-    parts = data()["restart_seconds"].values()
+def restart_parts(recipe: Recipe) -> dict[str, float]:
+    """Seconds from a failure to the first new step, by what they go to.
+
+    Detecting, scheduler, container, import, warm-up, or what the site says of them together; then
+    reading the checkpoint.
+    """
     own = recipe.site.restart_seconds
-    start = own if own is not None else sum(float(part["value"]) for part in parts)
-    return start + checkpoint_bytes(recipe) / storage_rate(recipe)
+    parts = {name: float(part["value"]) for name, part in data()["restart_seconds"].items()}
+    load = checkpoint_bytes(recipe) / storage_rate(recipe)
+    return {**(parts if own is None else {"site": own}), "load": load}
+
+
+def restart_seconds(recipe: Recipe) -> float:
+    """All parts of a restart."""
+    return sum(restart_parts(recipe).values())
 
 
 def exposure_of(recipe: Recipe, node_days_each: float, *, asynchronous: bool = False) -> Exposure:

@@ -61,12 +61,17 @@ def steps_by_size(recipe: Recipe) -> tuple[tuple[int, int], ...] | None:
     return tuple(found)
 
 
-def length_of(recipe: Recipe) -> Length | None:
-    """The run's length; None where step time or number of steps is not known."""
+def length_of(recipe: Recipe, stack: str | None = None) -> Length | None:
+    """The run's length; None where step time or number of steps is not known.
+
+    Args:
+        recipe: what is run.
+        stack: the software stack that runs it, where it is not the recipe's (published runs).
+    """
     by_size, curves = steps_by_size(recipe), curves_of(recipe.cluster.gpu.arch)
     if by_size is None or curves is None:
         return None
-    case = case_of(recipe, curves, stack_of(chosen_stack(recipe)))
+    case = case_of(recipe, curves, stack_of(stack or chosen_stack(recipe)))
     unit = recipe.batch.micro * max(1, data_parallel(recipe))
     counts = [max(1, size // unit) for size, _ in by_size]
     seconds_at, error = _interpolated(case, counts)

@@ -127,8 +127,6 @@ def stage_peak(
     stays += gradient_copy(recipe, setting, parameters)
     states = _states(recipe, setting, parameters)
     fp8 = fp8_weight(recipe) * (parameters.total - ends_of(recipe, number))
-    if recipe.optim.zero == 3:  # Copies in FP8 live as long as the gathered layer.
-        fp8 = 0
     return Peak(
         memory=Memory(
             weights=states.weights + fp8,

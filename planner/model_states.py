@@ -60,8 +60,10 @@ def bytes_each(recipe: Recipe) -> Each:
 
 def fp8_weight(recipe: Recipe) -> int:
     """Bytes a parameter of a matrix product that FP8 adds; with gathering in FP8 it replaces the
-    16-bit weight, so that nothing is added."""
+    16-bit weight, so that nothing is added, and with ZeRO-3 a copy goes with the gathered layer."""
     precision = recipe.precision
+    if recipe.optim.zero == 3:
+        return 0
     gathered = precision.fp8.param_gather and recipe.optim.zero > 0
     return FP8_COPIES if precision.kind == "fp8" and not gathered else 0
 

@@ -1,6 +1,7 @@
 """What it takes to really finish: days, GPU-hours, energy and money, with failures in them."""
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from llmtrain.config.errors import Problem
@@ -12,7 +13,8 @@ from llmtrain.planner.failures import (
     exposure_of,
     goodput,
     node_days,
-    restart_seconds,
+    rate_source,
+    restart_parts,
     spare_wait,
 )
 from llmtrain.planner.length import Length, length_of
@@ -34,18 +36,30 @@ class Goodput:
     """Expected in the run."""
     hours_between_failures: float
     """Mean, of the job."""
+    node_days_per_failure: float
+    """The typical rate."""
+    failure_rate_source: str
+    """The site's key, or the run whose rate stands in (``planner/data/failures.yaml``)."""
     restart_seconds: float
     """From a failure to the first new step, reading the checkpoint included."""
+    restart_parts: dict[str, float]
+    """The same by what it goes to."""
     checkpoint_seconds: float
-    """All GPUs wait so long for one checkpoint."""
+    """All GPUs wait so long for one checkpoint that blocks."""
+    snapshot_seconds: float
+    """All GPUs wait so long for an asynchronous one."""
+    persist_seconds: float
+    """An asynchronous one is safe so long after that; no shorter interval is possible."""
     interval_steps: int
     """Steps between two checkpoints: the recipe's, else the best."""
     best_interval_steps: int
     """The interval that loses least."""
     best_fraction: float
     """Goodput with it."""
+    asynchronous_interval_steps: int
+    """The interval of asynchronous checkpoints that loses least."""
     asynchronous_fraction: float
-    """Goodput with asynchronous checkpoints at their own best interval."""
+    """Goodput with them, at that interval."""
     waiting_days: float
     """What waiting for repaired nodes adds where no other nodes can be had, with the spares."""
     spare_worth_days: float
@@ -72,9 +86,12 @@ class Outlook:
     """Space."""
 
 
-def outlook_of(recipe: Recipe) -> Outlook | None:
-    """The outlook of ``recipe``; None where its length or its step time is not known."""
-    length = length_of(recipe)
+def outlook_of(recipe: Recipe, stack: str | None = None) -> Outlook | None:
+    """The outlook of ``recipe``; None where its length or its step time is not known.
+
+    ``stack``: see :func:`llmtrain.planner.length.length_of`.
+    """
+    length = length_of(recipe, stack)
     if length is None or length.seconds <= 0:
         return None
     step = length.seconds / length.steps
@@ -84,6 +101,7 @@ def outlook_of(recipe: Recipe) -> Outlook | None:
     steps = min(recipe.checkpoint.interval or best, length.steps)
     fraction = goodput(exposure, steps * step)
     later = exposure_of(recipe, typical, asynchronous=True)
+    often = max(1, ceil(best_interval(later) / step))
     checkpoints = checkpoints_of(recipe, step, steps)
     shares = [goodput(exposure_of(recipe, rate), steps * step) for rate in (few, many)]
     seconds = _over(length.seconds, fraction)
@@ -103,12 +121,18 @@ def outlook_of(recipe: Recipe) -> Outlook | None:
             gpu_hours=hours,
             failures=failures,
             hours_between_failures=exposure.between_failures / 3600.0,
-            restart_seconds=restart_seconds(recipe),
+            node_days_per_failure=typical,
+            failure_rate_source=rate_source(recipe),
+            restart_seconds=exposure.restart,
+            restart_parts=restart_parts(recipe),
             checkpoint_seconds=exposure.saving.blocking,
+            snapshot_seconds=later.saving.blocking,
+            persist_seconds=later.saving.persisting,
             interval_steps=steps,
             best_interval_steps=best,
             best_fraction=goodput(exposure, best * step),
-            asynchronous_fraction=goodput(later, best_interval(later)),
+            asynchronous_interval_steps=often,
+            asynchronous_fraction=goodput(later, often * step),
             waiting_days=waits[0],
             spare_worth_days=waits[0] - waits[1],
             checkpoints_kept_bytes=checkpoints.kept_bytes,

@@ -18,6 +18,7 @@ from llmtrain.config.layout import (
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
+from llmtrain.planner.advice import advice
 from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.index_cache import index_warnings
 from llmtrain.planner.memory import Memory, Peak, peak_memory
@@ -123,7 +124,7 @@ def make_plan(recipe: Recipe) -> Plan:
     if broken:
         raise RecipeError(with_repairs(recipe, broken, is_launchable))
     chunks, peaks = stage_layers(recipe), peak_memory(recipe)
-    outlook, sets = outlook_of(recipe), sets_of(recipe)
+    outlook, speed, sets = outlook_of(recipe), speed_of(recipe), sets_of(recipe)
     return Plan(
         recipe=recipe,
         nodes=node_count(recipe),
@@ -138,10 +139,11 @@ def make_plan(recipe: Recipe) -> Plan:
         stages=tuple(
             _stage(recipe, number, layers, peaks[number]) for number, layers in enumerate(chunks)
         ),
-        speed=speed_of(recipe),
+        speed=speed,
         outlook=outlook,
         sets=sets,
         warnings=(
+            *advice(recipe, peaks, speed),
             *outlook_warnings(recipe, outlook),
             *sets_warnings(recipe, sets),
             *index_warnings(recipe, sets),
@@ -189,7 +191,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         **speed_json(plan.speed),
         **outlook_json(plan.outlook),
         "checkpoint_bytes": checkpoint_bytes(recipe),
-        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings],
+        "warnings": [warning.as_json() for warning in plan.warnings],
         "errors": [error.as_json() for error in plan.errors],
     }
 

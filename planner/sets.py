@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.data.indexed import Index, read_index
-from llmtrain.planner.length import steps_by_size
 
 Use = Literal["training", "validation"]
 
@@ -53,15 +53,15 @@ def samples_of(recipe: Recipe, use: Use) -> int | None:
     Our trainer validates on the same ones every time; Megatron goes on to others (``training.py``,
     ``get_train_valid_test_num_samples``).
     """
-    by_size, held = steps_by_size(recipe), recipe.data.validation
-    if by_size is None:
+    steps, held = total_steps(recipe), recipe.data.validation
+    if steps is None:
         return None
     if use == "training":
-        return sum(size * steps for size, steps in by_size)
+        return step_samples(recipe, steps).start
     once = held.batches * recipe.batch.global_
     if recipe.backend.name.startswith("megatron-core") or not held.interval:
         return once
-    return once * (sum(steps for _, steps in by_size) // held.interval + 1)
+    return once * (steps // held.interval + 1)
 
 
 def _blend(

@@ -1,6 +1,7 @@
 """Whether a plan fits its GPUs, and which changes would make it fit."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Literal
 
 from llmtrain.config.change import Changes, as_overrides, changed
@@ -59,11 +60,16 @@ def out_of_memory(
         f"stage {peaks.index(most)} needs {most.needed / GIB:.1f} GiB a GPU; "
         f"{recipe.cluster.gpu.name} has {capacity / GIB:.1f} GiB"
     )
-    found = tuple(_repairs(recipe, judge)) if judge else ()
+    found = tuple(_repairs(recipe, judge, ("fits", "tight"))) if judge else ()
     return (Problem(code="out_of_memory", says=says, at="parallel", repairs=found),)
 
 
-def _repairs(recipe: Recipe, judge: Judge) -> Iterator[Repair]:
+def roomier(recipe: Recipe, judge: Judge) -> tuple[Repair, ...]:
+    """The cheapest change that makes a tight plan fit."""
+    return tuple(islice(_repairs(recipe, judge, ("fits",)), 1))
+
+
+def _repairs(recipe: Recipe, judge: Judge, wanted: tuple[Verdict, ...]) -> Iterator[Repair]:
     """Changes that were tried and fit, the cheapest first."""
     offered: list[Changes] = []
     for changes in _candidates(recipe):
@@ -73,7 +79,7 @@ def _repairs(recipe: Recipe, judge: Judge) -> Iterator[Repair]:
         if mended is None or not judge(mended):
             continue
         peaks = peak_memory(mended)
-        if verdict(mended, peaks) == "no":
+        if verdict(mended, peaks) not in wanted:
             continue
         offered.append(changes)
         needed = max(peak.needed for peak in peaks)

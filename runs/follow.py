@@ -1,15 +1,18 @@
 """Following a run by what it writes: a progress line while it lives."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from llmtrain.runs.detail import mfu, read_plan
 from llmtrain.runs.state import State, read_state
 
 POLL_SECONDS = 0.2
+GIB = 2**30
 PLAIN_SECONDS = 15.0
 """Between two lines where there is no terminal."""
 
@@ -32,6 +35,7 @@ def _bar(folder: Path, alive: Callable[[], bool], console: Console, read: Reader
         TextColumn("{task.completed:.0f}/{task.total:.0f} · {task.fields[figures]}"),
         TimeRemainingColumn(compact=True),
     )
+    plan = read_plan(folder)
     with Progress(*columns, console=console) as progress:
         state = read(folder)
         begun = progress.add_task(
@@ -39,36 +43,46 @@ def _bar(folder: Path, alive: Callable[[], bool], console: Console, read: Reader
         )
         while alive():
             state = read(folder)
-            _update(progress, begun, state)
+            _update(progress, begun, state, plan)
             time.sleep(POLL_SECONDS)
         state = read(folder)
-        _update(progress, begun, state)
+        _update(progress, begun, state, plan)
     return state
 
 
-def _update(progress: Progress, task: TaskID, state: State) -> None:
-    progress.update(task, description=state.status, completed=state.step, figures=_figures(state))
+def _update(progress: Progress, task: TaskID, state: State, plan: Mapping[str, Any]) -> None:
+    figures = _figures(state, plan)
+    progress.update(task, description=state.status, completed=state.step, figures=figures)
 
 
 def _lines(folder: Path, alive: Callable[[], bool], console: Console, read: Reader) -> State:
-    shown: tuple[str, int] = ("", -1)
+    plan, shown = read_plan(folder), ("", -1)
     due = time.monotonic()
     while alive():
         state = read(folder)
         if state.status != shown[0] or (time.monotonic() >= due and state.step != shown[1]):
-            console.print(_plain(state))
+            console.print(_plain(state, plan))
             shown, due = (state.status, state.step), time.monotonic() + PLAIN_SECONDS
         time.sleep(POLL_SECONDS)
     return read(folder)
 
 
-def _plain(state: State) -> str:
+def _plain(state: State, plan: Mapping[str, Any]) -> str:
     if not state.step:
         return state.status
-    return f"{state.status} · step {state.step} of {state.steps or '?'} · {_figures(state)}"
+    return f"{state.status} · step {state.step} of {state.steps or '?'} · {_figures(state, plan)}"
 
 
-def _figures(state: State) -> str:
+def _figures(state: State, plan: Mapping[str, Any]) -> str:
     if state.loss is None:
         return ""
-    return f"loss {state.loss:.3f} · {state.tokens_per_second or 0:,.0f} tokens/s"
+    speed = {"tokens_per_second": state.tokens_per_second}
+    used, planned = mfu([speed], plan), plan.get("mfu")
+    figures = [
+        f"loss {state.loss:.3f}",
+        f"{state.tokens_per_second or 0:,.0f} tokens/s",
+        f"MFU {used:.1%} (plan {planned:.1%})" if used and planned else "",
+        f"{state.memory_bytes / GIB:.1f} GiB" if state.memory_bytes else "",
+        f"saved at {state.checkpoint}" if state.checkpoint else "",
+    ]
+    return " · ".join(figure for figure in figures if figure)

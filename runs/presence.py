@@ -1,13 +1,13 @@
 """Whether a run's job is there: a process of this machine, or a job of Slurm's."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from llmtrain.runs.events import json_lines
 from llmtrain.runs.process import is_alive
-from llmtrain.runs.slurm import Unreachable, in_queue, submitted
+from llmtrain.runs.slurm import Submitted, Unreachable, in_queue, submitted
 
 Presence = Literal["gone", "queued", "here", "unknown"]
 """queued: it waits for nodes; unknown: Slurm does not answer."""
@@ -17,12 +17,16 @@ POLL_SECONDS = 5.0
 TAIL_BYTES = 4096
 
 
-def presences(folders: Sequence[Path]) -> dict[Path, Presence]:
-    """Of every run, with one question to Slurm for all."""
+def presences(
+    folders: Sequence[Path], known: Mapping[Path, Submitted] | None = None
+) -> dict[Path, Presence]:
+    """Of every run, with one question to Slurm for all; ``known``: more, whose jobs are known."""
     jobs = {folder: job for folder in folders if (job := submitted(folder)) is not None}
     found: dict[Path, Presence] = {
         folder: "here" if is_alive(folder) else "gone" for folder in folders
     }
+    found |= dict.fromkeys(known or {}, "gone")
+    jobs |= known or {}
     try:
         states = in_queue(jobs.values())
     except Unreachable:

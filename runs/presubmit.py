@@ -74,13 +74,20 @@ def require_paths(plan: Plan) -> None:
     Raises:
         LaunchError: naming each path that is not there.
     """
-    missing = [(key, path) for key, path in _paths(plan) if not Path(path).expanduser().exists()]
+    found = ((key, path, _trouble(path)) for key, path in _paths(plan))
     problems = [
-        Problem(code="no_path", key=key, says=f"= {path} does not exist here")
-        for key, path in missing
+        Problem(code="no_path", key=key, says=f"= {path} {says}")
+        for key, path, says in found
+        if says
     ]
     if problems:
         raise LaunchError(problems)
+
+
+def _trouble(path: str) -> str:
+    if not path.startswith(("/", "~")):
+        return "is relative: the ranks work in the run's folder"
+    return "" if Path(path).expanduser().exists() else "does not exist here"
 
 
 def _paths(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.runs.events import note
@@ -62,6 +61,9 @@ def start(folder: Path, script: str) -> "subprocess.Popen[bytes]":
     Raises:
         LaunchError: if the run is running already, or cannot be started.
     """
+    # It imports asyncio, which whoever only looks at runs need not wait for.
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(folder / "control" / "start.lock", timeout=5):
             if is_alive(folder):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.metrics import has_begun, program_checkpoint, rows
 from llmtrain.runs.presence import Presence, presence
 from llmtrain.runs.slurm import end_of, submitted
 
@@ -44,6 +45,10 @@ class State:
     """Mean nats per token at that step."""
     tokens_per_second: float | None
     """At that step."""
+    step_seconds: float | None
+    """What that step took."""
+    memory_bytes: int | None
+    """Most bytes of tensors, of the rank with the most."""
     checkpoint: int | None
     """Step of the newest checkpoint that is complete."""
     error: str | None
@@ -59,6 +64,8 @@ class State:
             "steps": self.steps,
             "loss": self.loss,
             "tokens_per_second": self.tokens_per_second,
+            "step_seconds": self.step_seconds,
+            "memory_bytes": self.memory_bytes,
             "checkpoint": self.checkpoint,
             "error": self.error,
         }
@@ -73,11 +80,13 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
     there = there or presence(folder)
     events = list(json_lines(folder / "events.jsonl"))
     life = _last_life(events)
-    rows = [row for row in json_lines(folder / "metrics.jsonl", TAIL_BYTES) if "loss" in row]
-    last: dict[str, Any] = rows[-1] if rows else {}
+    steps = rows(folder, TAIL_BYTES)
+    last: dict[str, Any] = steps[-1] if steps else {}
     saved = [event.get("step") for event in events if event.get("event") == "checkpoint"]
     failures = [event.get("error") for event in life if event.get("event") == "failed"]
     status = _status([str(event.get("event")) for event in life], there)
+    if status == "starting" and has_begun(folder, TAIL_BYTES):
+        status = "running"
     return State(
         name=folder.name,
         path=folder,
@@ -86,7 +95,9 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
         steps=_steps(folder),
         loss=last.get("loss"),
         tokens_per_second=last.get("tokens_per_second"),
-        checkpoint=saved[-1] if saved else None,
+        step_seconds=last.get("step_seconds"),
+        memory_bytes=last.get("memory_bytes"),
+        checkpoint=saved[-1] if saved else program_checkpoint(folder, TAIL_BYTES),
         # The first to fail says why; one rank's failure is echoed by the others.
         error=_error(folder, status, failures),
     )
@@ -134,16 +145,17 @@ def _status(life: list[str], there: Presence) -> Status:
 
 def _steps(folder: Path) -> int | None:
     try:
-        steps = json.loads((folder / "plan.json").read_text(encoding="utf-8")).get("steps")
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    steps = plan.get("steps") if isinstance(plan, dict) else None
     return steps if isinstance(steps, int) else None
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
     """Step and loss of every step; after a resume the last value of a step counts."""
     found: dict[int, float] = {}
-    for row in json_lines(folder / "metrics.jsonl"):
+    for row in rows(folder):
         if isinstance(row.get("loss"), (int, float)):
             found[int(row["step"])] = float(row["loss"])
     return sorted(found.items())

@@ -5,8 +5,8 @@ from typing import Any, TextIO
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.agreement import Agreed
-from llmtrain.trainer.checkpoint import Saved
 from llmtrain.trainer.guard import Verdict
+from llmtrain.trainer.pending import Saved
 from llmtrain.trainer.progress import Line
 from llmtrain.trainer.records import Compute, Metrics, Row, event
 from llmtrain.trainer.step import Outcome
@@ -86,8 +86,7 @@ class Journal:
         """Append to events.jsonl."""
         event(self._folder, kind, step, **more)
 
-    def close(self, done: int, how: str) -> None:
-        """The run is ``finished`` or ``stopped``."""
+    def close(self) -> None:
+        """Hand over what is still held back."""
         self._metrics.close()
         self._line.close()
-        self.note(how, done)

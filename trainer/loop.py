@@ -60,15 +60,21 @@ class Loop:
 
     def run(self, done: int) -> None:
         """Train from ``done`` steps to the last, or to a request to stop."""
-        steps = self.stepper.steps
         if self.journal:
             self.journal.begin(done)
-        while done < steps and not self.stop:
-            done = self.advance(done)
+        try:
+            while done < self.stepper.steps and not self.stop:
+                done = self.advance(done)
+        finally:
+            self._close()
+        if self.journal:
+            self.journal.note("finished" if done >= self.stepper.steps else "stopped", done)
+
+    def _close(self) -> None:
         self.memory.close()
         self.window.close()
         if self.journal:
-            self.journal.close(done, "finished" if done >= steps else "stopped")
+            self.journal.close()
 
     def advance(self, done: int) -> int:
         """One step after ``done`` and what follows from it; how many are then done."""

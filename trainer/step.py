@@ -57,7 +57,7 @@ class Stepper:
     def step(self, done: int, admit: Callable[[float], bool]) -> Outcome:
         """Train on the batch of the step after ``done`` steps.
 
-        ``admit`` is called with the mean loss of this replica (0 on a rank that does not compute
+        ``admit`` is called with the loss that this rank has to add (0 where it does not compute
         it) when the gradients are there; where it says no, the weights stay as they are.
         """
         rate = learning_rate(done, self.steps, self.recipe.optim, self.recipe.schedule)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from llmtrain.config.errors import PlanError, Problem
-from llmtrain.launchers.backends.flag_table import Flag, FlagTable, read_flags
+from llmtrain.launchers.backends.flag_table import Flag, FlagTable, in_place_of, read_flags
 from llmtrain.planner.limits import VERSIONS
 
 Scalar = str | int | float
@@ -34,7 +34,8 @@ def _refused(name: str, value: Value, table: FlagTable) -> Iterator[Problem]:
     flag = table.flags.get(name)
     if flag is None:
         says = f"{table.program} {table.version} has no flag `{name}`, which this recipe needs"
-        yield Problem(code="flag_unknown", says=says, hint=_who_has(name, None, table))
+        hint = "; ".join(filter(None, (in_place_of(name, table), _who_has(name, None, table))))
+        yield Problem(code="flag_unknown", says=says, hint=hint)
         return
     for word in _words(name, value)[1:]:
         if flag.choices and word not in flag.choices:

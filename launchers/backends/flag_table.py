@@ -7,6 +7,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, cast
 
@@ -41,6 +42,8 @@ class FlagTable:
     """Name of the backend."""
     version: str
     """Release or commit."""
+    commit: str
+    """The whole commit whose parser was read."""
     flags: Mapping[str, Flag]
     """By name."""
 
@@ -62,7 +65,12 @@ def read_flags(program: str, version: str) -> FlagTable:
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     flags = (_flag(row) for row in rows)
-    return FlagTable(program=program, version=version, flags={flag.name: flag for flag in flags})
+    return FlagTable(
+        program=program,
+        version=version,
+        commit=lines[0].partition("commit ")[2][:40],
+        flags={flag.name: flag for flag in flags},
+    )
 
 
 def _flag(row: Mapping[str, str]) -> Flag:
@@ -75,3 +83,36 @@ def _flag(row: Mapping[str, str]) -> Flag:
         choices=tuple(row["choices"].split("|")) if row["choices"] else (),
         default=json.loads(row["default"]),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replaced:
+    """A flag of Megatron-LM that some version lacks, or reads no more."""
+
+    flag: str
+    """As older programs know it."""
+    instead: str
+    """The flag that takes its place; empty: there is none."""
+    says: str
+    """With which value, or why there is none."""
+
+
+@cache
+def replaced() -> Mapping[str, Replaced]:
+    """Every such flag by name."""
+    path = files("llmtrain.launchers.backends") / "flags" / "replaced.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    names = ("flag", "instead", "says")
+    return {row["flag"]: Replaced(**{name: row[name] for name in names}) for row in rows}
+
+
+def in_place_of(flag: str, table: FlagTable) -> str:
+    """What a version has in place of a flag that it lacks, in words; empty: nothing is known."""
+    newer = replaced().get(flag)
+    if newer is not None and (not newer.instead or newer.instead in table):
+        if newer.instead:
+            return f"use `{newer.instead}` {newer.says}".rstrip()
+        return f"leave it out: {newer.says}"
+    older = [each for each in replaced().values() if each.instead == flag and each.flag in table]
+    return f"this version has `{older[0].flag}`" if older else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends import data_arguments, training_arguments
 from llmtrain.launchers.backends.arguments import Arguments, Value, command_line
+from llmtrain.launchers.backends.checkout_files import checkout_files
 from llmtrain.launchers.backends.deepspeed_json import FILE, as_text, engine_config
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
@@ -33,7 +34,7 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
-        files={FILE: as_text(engine_config(plan))},
+        files={FILE: as_text(engine_config(plan)), **checkout_files(path, table)},
         missing=tuple(key for key, value in absent.items() if not value),
         warnings=tuple(warnings(recipe)),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.watch import Guard
 from llmtrain.launchers.backends import (
     data_arguments,
     layout_arguments,
@@ -11,6 +12,7 @@ from llmtrain.launchers.backends import (
     training_arguments,
 )
 from llmtrain.launchers.backends.arguments import Value, command_line
+from llmtrain.launchers.backends.checkout_files import checkout_files
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.backends.length import length
 from llmtrain.launchers.launch import Program
@@ -30,6 +32,7 @@ def program(plan: Plan) -> Program:
     return Program(
         script=f"{path.rstrip('/')}/pretrain_gpt.py" if path else "pretrain_gpt.py",
         arguments=command_line(arguments(recipe, table), table),
+        files=checkout_files(path, table),
         missing=() if path else ("backend.path",),
         warnings=tuple(warnings(recipe)),
     )
@@ -64,6 +67,7 @@ def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
         **data_arguments.checkpoints(recipe),
         **data_arguments.logs(recipe, table),
         **training_arguments.program_run(recipe),
+        **training_arguments.trace(recipe),
     }
 
 
@@ -71,3 +75,5 @@ def warnings(recipe: Recipe) -> Iterator[str]:
     """What the recipe leaves open or the program counts otherwise."""
     if recipe.batch.ramp is not None and recipe.schedule.warmup:
         yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"
+    if recipe.guard != Guard() or recipe.log.wandb or recipe.log.mlflow:
+        yield "`guard` and `log` are the reference trainer's: Megatron-LM ends on NaN by itself"

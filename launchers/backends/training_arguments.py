@@ -86,3 +86,17 @@ def program_run(recipe: Recipe) -> Arguments:
         "--distributed-timeout-minutes": 60,
         "--exit-signal-handler": True,
     }
+
+
+def trace(recipe: Recipe) -> Arguments:
+    """The traced steps. Megatron-LM counts the steps that are done, from 0."""
+    profile = recipe.profile
+    if profile.tool == "none":
+        return {}
+    return {
+        "--profile": True,
+        "--profile-step-start": profile.start - 1,
+        "--profile-step-end": profile.start - 1 + profile.steps,
+        "--profile-ranks": profile.ranks,
+        "--use-pytorch-profiler": profile.tool == "torch",
+    }

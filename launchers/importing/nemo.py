@@ -77,6 +77,18 @@ def read_nemo(file: Path, text: str) -> Source:
     )
 
 
+def is_nemo(text: str) -> bool:
+    """Whether a YAML is one of NeMo's or Megatron's, and no recipe of ours."""
+    if "num_layers" not in text:
+        return False
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    model = data.get("model") if isinstance(data, Mapping) else None
+    return isinstance(model, Mapping) and "num_layers" in model
+
+
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for name, item in value.items():

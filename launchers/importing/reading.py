@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from llmtrain.config.errors import UsageError
-from llmtrain.launchers.backends.flag_table import Flag, FlagTable, read_flags
+from llmtrain.launchers.backends.flag_table import Flag, FlagTable, in_place_of, read_flags
 from llmtrain.launchers.scripts.expand import is_open, shown
 from llmtrain.planner.limits import VERSIONS
 
@@ -71,6 +72,16 @@ class Reading:
             if flag not in self._used or flag in self._notes:
                 value = " ".join(shown(each) for each in values)
                 yield Left(flag=shown(flag), value=value, why=self._notes.get(flag, ""))
+
+    def unknown(self, flag: str) -> str:
+        """Why a flag would end the program, with what takes its place; empty: it has the flag."""
+        if flag in self.table or not flag.startswith("--"):
+            return ""
+        close = get_close_matches(flag, self.table.flags, n=1, cutoff=0.85)
+        meant = f"did you mean `{close[0]}`?" if close else ""
+        hint = in_place_of(flag, self.table) or meant
+        says = f"{self.table.version} has no such flag"
+        return f"{says}: {hint}" if hint else says
 
     def _take(self, flag: str) -> tuple[str, ...] | None:
         for name in (flag, *RENAMED.get(flag, ())):

@@ -97,10 +97,14 @@ def import_file(file: Path, arguments: tuple[str, ...] = ()) -> Imported:
     notes = list(source.notes)
     keys = _keys(source, reading, version, notes, changes)
     data, problems = _settled(keys, source, reading, notes)
-    left = (*reading.left(), *left_of_engine(source.engine))
+    left = tuple(reading.left())
+    lost = [each for each in left if each.why or not OURS.match(each.flag)]
+    if not file.suffix.startswith((".y", ".json")):
+        # Keys of a YAML are no flags: that a parser lacks them means nothing.
+        lost = [replace(each, why=each.why or reading.unknown(each.flag)) for each in lost]
     return Imported(
         text=yaml.safe_dump(data, sort_keys=False, width=100, allow_unicode=True),
-        left=tuple(each for each in left if each.why or not OURS.match(each.flag)),
+        left=(*lost, *left_of_engine(source.engine)),
         ours=tuple(each for each in left if not each.why and OURS.match(each.flag)),
         notes=tuple(notes),
         problems=problems,

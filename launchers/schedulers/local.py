@@ -10,6 +10,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.shell import assign, comment
+from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
 PORT = 29400
@@ -22,7 +23,7 @@ def job(
     """``job.sh``: the environment, then torchrun, in the run's folder."""
     command = ("python", *_torchrun(plan), *program.command)
     start = quoted(command[1:], program)
-    lines = [*_head(plan), *_environment(variables), *_start(plan, provenance, start)]
+    lines = [*_head(plan), *_environment(variables), *_start(plan, program, provenance, start)]
     return Job(name="job.sh", text="\n".join(lines) + "\n", command=command)
 
 
@@ -57,14 +58,17 @@ def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
         yield f"export {assign(variable.name, variable.value)}"
 
 
-def _start(plan: Plan, provenance: Provenance, start: str) -> Iterator[str]:
+def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> Iterator[str]:
     yield ""
     if plan.nodes > 1:
         yield f': "${{NODE_RANK:?0 to {plan.nodes - 1}, one for each node}}"'
         yield ': "${MASTER_ADDR:?the first node, as the others reach it}"'
         yield f': "${{MASTER_PORT:={PORT}}}"'
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
-    yield f'exec "$LLMTRAIN_PYTHON" {start}'
+    if "checkout.json" in program.files and plan.recipe.site.probe != "off":
+        yield f'"$LLMTRAIN_PYTHON" checkout.py {plan.recipe.site.probe}'
+    traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
+    yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
 
 
 def quoted(command: tuple[str, ...], program: Program) -> str:

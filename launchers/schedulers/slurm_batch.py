@@ -12,7 +12,14 @@ from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_header import header, job_name, tasks_per_node
 from llmtrain.launchers.schedulers.slurm_srun import python, step_lines
 from llmtrain.launchers.schedulers.slurm_time import lead_reason
-from llmtrain.launchers.shell import array, assign, comment, here_document, package_text
+from llmtrain.launchers.shell import (
+    array,
+    assign,
+    assign_path,
+    comment,
+    here_document,
+    package_text,
+)
 from llmtrain.launchers.traffic import edges
 from llmtrain.planner.plan import Plan
 
@@ -66,7 +73,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     plan, site = batch.plan, batch.plan.recipe.site
     yield ""
     yield assign("name", job_name(plan.recipe.run_name))
-    yield assign("runs", site.runs or "")
+    yield assign_path("runs", site.runs or "")
     yield assign("group", site.group or "")
     yield assign("python", python(batch))
     yield f"nodes={plan.nodes}"
@@ -82,11 +89,11 @@ def _settings(batch: Batch) -> Iterator[str]:
     if batch.program.missing:
         yield array("missing", batch.program.missing)
     if site.software == "sbcast":
-        yield assign("nvme", site.nvme or "")
+        yield assign_path("nvme", site.nvme or "")
     if site.modules:
         yield array("modules", site.modules)
     if site.secrets.names:
-        yield assign("secrets_file", site.secrets.file)
+        yield assign_path("secrets_file", site.secrets.file)
         yield array("secrets", site.secrets.names)
     yield assign("sums", batch.sums.rstrip("\n"))
 

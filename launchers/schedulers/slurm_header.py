@@ -8,8 +8,8 @@ from llmtrain.config.site import Site
 from llmtrain.launchers.schedulers.slurm_time import lead_seconds, limit_seconds
 from llmtrain.planner.plan import Plan
 
-SINCE = {"segment": (23, 11), "hetjob": (20, 2)}
-"""Slurm's release that brought an option (its RELEASE_NOTES)."""
+SINCE = {"segment": (24, 5), "hetjob": (20, 2)}
+"""Slurm's release that brought an option (SchedMD/slurm, CHANGELOG/slurm-24.05.md and NEWS)."""
 
 Option = tuple[str, str | None]
 

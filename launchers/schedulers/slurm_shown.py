@@ -68,6 +68,8 @@ def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str
     mounted = containers.mounts(plan.recipe, program, provenance)
     inside = site.container.runtime != "none"
     python = site.python or ("python of the image" if inside else provenance.python)
+    if inside:
+        yield f"image: {site.container.image}, by {site.container.runtime}"
     copied = f", its environment copied to {site.nvme} of each node"
     yield f"interpreter: {python}{copied if site.software == 'sbcast' else ''}"
     if containers.is_ours(program):
@@ -78,10 +80,14 @@ def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str
         yield f"checkout: {checkout}"
     if site.secrets.names:
         yield f"secrets: {', '.join(site.secrets.names)} from {site.secrets.file}"
-    crossing = [f"{edge.axis} {edge.edge_bytes / 1e9:.1f} GB" for edge in edges(plan)]
+    crossing = [f"{edge.axis} {_size(edge.edge_bytes)}" for edge in edges(plan)]
     if crossing:
         yield f"each node sends its neighbours {', '.join(crossing)} a step; {_order(plan)}"
     yield f"the ranks are told {lead_seconds(plan)} s before the end: {lead_reason(plan)}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _order(plan: Plan) -> str:

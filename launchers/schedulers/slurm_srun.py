@@ -85,14 +85,16 @@ def _pyxis(plan: Plan, mounted: tuple[Mount, ...], inside: tuple[str, ...]) -> I
     container = plan.recipe.site.container
     yield from _run_folder_is_plain()
     yield f"step+=({command((f'--container-image={container.image}',))})"
-    yield f"step+=(--container-mounts={','.join(_mount_word(each) for each in mounted)})"
+    places = " ".join(_mount_word(each) for each in mounted)
+    yield f"local -a mounts=({places})"
+    yield 'step+=(--container-mounts="$(IFS=, && echo "${mounts[*]}")")'
     yield "# The run's folder is the working directory inside."
     yield 'step+=(--container-workdir="$LLMTRAIN_RUN")'
     home = "" if container.mount_home else "no-"
     yield f"step+=(--{home}container-mount-home)"
     if container.writable:
         yield "step+=(--container-writable)"
-    yield f"step+=(--container-env={','.join(inside)})"
+    yield f"step+=('--container-env={','.join(inside)}')"
 
 
 def _apptainer(

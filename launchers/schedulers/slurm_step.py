@@ -4,10 +4,16 @@ from collections.abc import Iterator
 
 from llmtrain.launchers.launch import Program
 from llmtrain.launchers.shell import array, assign, command, package_text
+from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
 TRAINER = "llmtrain.trainer"
 """Writes its ranks' logs itself and keeps the terminal for the progress line."""
+TORCHRUN = "torch.distributed.run"
+FT_LAUNCHER = "nvidia_resiliency_ext.fault_tolerance.launcher"
+"""NVIDIA's ft_launcher, which takes torchrun's options (nvidia-resiliency-ext 0.4 to 0.7)."""
+FT_RESTARTS = 3
+"""Failures after which ft_launcher starts the ranks again in the same job."""
 
 
 def task_command(plan: Plan, program: Program) -> tuple[str, ...]:
@@ -40,6 +46,7 @@ def rank_script(plan: Plan, program: Program) -> str:
         parts += array("gpu_numa", map(str, plan.recipe.cluster.gpu_numa)) + "\n"
         parts += package_text("rank-bind.sh")
     prefix = '"${bind[@]}" ' if bind else ""
+    prefix += "".join(f"{word} " for word in nsys(plan.recipe, "nsys-rank-%q{RANK}"))
     return f'{parts}exec {prefix}"$LLMTRAIN_PYTHON" "$@"\n'
 
 
@@ -55,11 +62,8 @@ def launcher(plan: Plan, *, wrapper: bool) -> tuple[str, ...]:
         str(plan.ranks_per_node),
     )
     ranks += tuple(_rendezvous(site.launch))
-    if site.launch == "ft_launcher":
-        agent: tuple[str, ...] = ("ft_launcher",)
-    else:
-        # By its module: a bare torchrun may belong to another interpreter.
-        agent = ("$LLMTRAIN_PYTHON", "-m", "torch.distributed.run")
+    # By its module: a bare torchrun may belong to another interpreter.
+    agent = ("$LLMTRAIN_PYTHON", "-m", FT_LAUNCHER if site.launch == "ft_launcher" else TORCHRUN)
     return (*agent, *ranks, *(("--no-python", "bash", "rank.sh") if wrapper else ()))
 
 
@@ -71,8 +75,8 @@ def _rendezvous(launch: str) -> Iterator[str]:
         return
     yield from ("--rdzv-backend", "c10d", "--rdzv-endpoint", "$MASTER_ADDR:$MASTER_PORT")
     yield from ("--rdzv-id", "$SLURM_JOB_ID")
-    if launch == "c10d":
-        yield from ("--max-restarts", "0")
+    # torchrun's own restarts begin anew from the last checkpoint, as the next job does.
+    yield from ("--max-restarts", str(FT_RESTARTS if launch == "ft_launcher" else 0))
 
 
 def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:

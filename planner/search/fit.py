@@ -4,9 +4,7 @@ What :func:`llmtrain.planner.memory.stage_peak` says of a stage is put together 
 functions; a test asks both about the same candidates.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +15,10 @@ from llmtrain.planner.activations import Chunk, chunk, embedding, gradients, rec
 from llmtrain.planner.inflight import held_of_chunk, in_flight
 from llmtrain.planner.model_states import bytes_each, fp8_weight, gradient_bytes, sharded
 from llmtrain.planner.numeric import choose, largest
-from llmtrain.planner.parameters import Count, cut_of, embedding_matrix, layer, rank_parameters
+from llmtrain.planner.parameters import Count
+from llmtrain.planner.search.counted import Stages, as_array, columns_of, passes_in_flight
 from llmtrain.planner.search.layouts import candidates_of, drops_of
 from llmtrain.planner.search.space import Space, Table
-from llmtrain.planner.search.stages import Counts, Entry, entries_of, passes
 from llmtrain.planner.search.structures import rows
 from llmtrain.planner.setting import Recomputed, Setting, setting_of
 from llmtrain.planner.timeline import loss
@@ -28,32 +26,6 @@ from llmtrain.planner.workspace import buffers, fixed, gathered_weights, reducti
 
 BLOCK = 16384
 """Stages that are looked at together."""
-MANY = 2**32
-"""More than there are micro-batches."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stages:
-    """The stages of every pipeline of a space, and what was counted of them."""
-
-    space: Space
-    """Whose."""
-    entries: tuple[Entry, ...]
-    """Of all pipelines, those of a pipeline together."""
-    passes: dict[tuple[int, int], Counts] = field(default_factory=dict)
-    """By entry and micro-batches: chunks in flight, counted once."""
-    parts: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
-    """By ends and degrees: parameters, counted once."""
-
-
-def stages_of(space: Space) -> Stages:
-    """The stages of every pipeline."""
-    found = [
-        entry
-        for number, cut in enumerate(space.cuts)
-        for entry in entries_of(cut.of(space.recipe), number)
-    ]
-    return Stages(space=space, entries=tuple(found))
 
 
 def needed_bytes(stages: Stages, table: Table) -> Any:
@@ -87,7 +59,7 @@ def _needed(stages: Stages, table: Table, modules: frozenset[str]) -> Any:
     """One set of recomputed modules, one number of kinds of chunks."""
     recipe = stages.space.recipe
     setting = _setting(stages.space, table, modules)
-    column = _columns(stages, table)
+    column = columns_of(stages, table)
     kept = _in_flight(stages, setting, table)
     layout = setting.layout
     schedule = (layout.pp, layout.vpp, column["stage"], layout.microbatches)
@@ -112,19 +84,15 @@ def _setting(space: Space, table: Table, modules: frozenset[str]) -> Setting:
         layout=candidates_of(space, table, modules),
         recomputed=Recomputed(
             modules=modules,
-            full=_array([one.kind == "full" for one in chosen])[place],
-            block=_array([one.method == "block" for one in chosen])[place],
-            layers=_array([one.layers for one in chosen])[place],
+            full=as_array([one.kind == "full" for one in chosen])[place],
+            block=as_array([one.method == "block" for one in chosen])[place],
+            layers=as_array([one.layers for one in chosen])[place],
         ),
         width=base.width,
         input_width=base.input_width,
         flash=base.flash,
         program=base.program,
     )
-
-
-def _array(values: Sequence[float]) -> Any:
-    return np.array(values, dtype=float)
 
 
 def _states(setting: Setting, recipe: Recipe, rank: Count) -> Any:
@@ -163,7 +131,7 @@ def _backward(setting: Setting, moe: Any) -> Any:
 
 def _in_flight(stages: Stages, setting: Setting, table: Table) -> Any:
     """What forward passes have left: bytes of a chunk of each kind times those in flight."""
-    counts = _passes(stages, setting, table)
+    counts = passes_in_flight(stages, setting.layout.microbatches, table)
     layout, entries = setting.layout, stages.entries
     outputs = setting.program.stage_outputs * choose(layout.pp > 1, setting.hidden, 0)
     sums: Any = 0.0
@@ -171,83 +139,9 @@ def _in_flight(stages: Stages, setting: Setting, table: Table) -> Any:
         chunks = [entry.kinds[kind] for entry in entries if len(entry.kinds) > kind]
         place = np.cumsum([len(entry.kinds) > kind for entry in entries])[table["entry"]] - 1
         held = Chunk(
-            dense=_array([float(one.dense) for one in chunks])[place],
-            moe=_array([float(one.moe) for one in chunks])[place],
+            dense=as_array([float(one.dense) for one in chunks])[place],
+            moe=as_array([float(one.moe) for one in chunks])[place],
         )
         size: Any = chunk(setting, held) + outputs
         sums = sums + counts[:, :, kind] * size[:, None]
     return sums.max(axis=1)
-
-
-def _passes(stages: Stages, setting: Setting, table: Table) -> Any:
-    """Rows of counts by kind for every stage, filled up with zeros."""
-    count = cast(Any, setting.layout.microbatches).astype(np.int64)
-    codes, place = np.unique(table["entry"] * MANY + count, return_inverse=True)
-    asked = [(int(code) // MANY, int(code) % MANY) for code in codes]
-    missing: dict[int, list[int]] = {}
-    for entry, number in asked:
-        if (entry, number) not in stages.passes:
-            missing.setdefault(entry, []).append(number)
-    for entry, numbers in missing.items():
-        found = passes(stages.entries[entry], numbers)
-        stages.passes.update(zip(((entry, number) for number in numbers), found, strict=True))
-    each = [stages.passes[one] for one in asked]
-    wide = np.zeros((len(each), max(map(len, each)), each[0].shape[1]))
-    for row, counts in enumerate(each):
-        wide[row, : len(counts)] = counts
-    return wide[place]
-
-
-def _columns(stages: Stages, table: Table) -> dict[str, Any]:
-    """Of every row: parameters of the rank, and what lies on the stage."""
-    code = ((table["entry"] * 256 + table["tp"]) * 4096 + table["ep"]) * 256 + table["etp"]
-    _, first, place = np.unique(code, return_index=True, return_inverse=True)
-    names = ("entry", "tp", "ep", "etp")
-    found = [_numbers(stages, *(int(table[name][row]) for name in names)) for row in first]
-    return {name: _array([one[name] for one in found])[place] for name in found[0]}
-
-
-def _numbers(stages: Stages, entry: int, tp: int, ep: int, etp: int) -> dict[str, float]:
-    """Of one stage with these degrees."""
-    one = stages.entries[entry]
-    dense, moe = one.layers
-    parts = _parts(stages, one, tp, ep, etp)
-    return {
-        "stage": one.stage,
-        "first": one.ends[0],
-        "last": one.ends[1],
-        "moe": moe,
-        "rank_dense": parts["dense"] * dense + parts["shared"] * moe + parts["other_dense"],
-        "rank_expert": parts["expert"] * moe + parts["other_expert"],
-        **{name: parts[name] for name in ("layer_dense", "layer_expert", "ends", "words")},
-    }
-
-
-def _parts(stages: Stages, one: Entry, tp: int, ep: int, etp: int) -> dict[str, float]:
-    """Parameters of a layer of each kind and of all else, which only the ends have."""
-    key = (*one.ends, tp, ep, etp)
-    if key not in stages.parts:
-        degrees = {"parallel.tp": tp, "parallel.ep": ep, "parallel.etp": etp}
-        recipe = changed(one.recipe, degrees)
-        stages.parts[key] = _counted(recipe, one)
-    return stages.parts[key]
-
-
-def _counted(recipe: Recipe, one: Entry) -> dict[str, float]:
-    model, cut, rank = recipe.model, cut_of(recipe), rank_parameters(recipe, one.stage)
-    biggest = layer(model, model.layers - 1, cut)
-    small = layer(model, 0, cut) if model.dense_layers or not model.experts else Count()
-    large = biggest if model.experts else Count()
-    dense, moe = one.layers
-    words = embedding_matrix(recipe) // recipe.parallel.tp
-    return {
-        "dense": small.dense,
-        "shared": large.dense,
-        "expert": large.expert,
-        "other_dense": rank.dense - small.dense * dense - large.dense * moe,
-        "other_expert": rank.expert - large.expert * moe,
-        "layer_dense": biggest.dense,
-        "layer_expert": biggest.expert,
-        "ends": memory.ends_of(recipe, one.stage),
-        "words": words * (1 if model.tied else 2),
-    }

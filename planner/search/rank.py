@@ -14,6 +14,8 @@ from llmtrain.planner.search.structures import row_of
 from llmtrain.planner.search.timed import Timed, timed
 from llmtrain.planner.step import StepTime, recipe_step
 
+DOUBLINGS = 6
+"""How far a number of GPUs that holds the model is looked for."""
 SPARE_LAYOUTS = 10
 """Layouts kept beyond those asked for, should a check refuse some."""
 
@@ -44,6 +46,8 @@ class Found:
     """Days against GPU-hours: none is beaten in both. Empty where GPUs are fixed."""
     nearest: Nearest | None
     """What fits least badly, where nothing fits."""
+    least: Offer | None
+    """Where nothing fits: the best on twice, four, … times the GPUs, the first that hold it."""
     legal: int
     """Candidates that break no rule, rank orders and overlaps not counted apart."""
     pruned: int
@@ -92,6 +96,7 @@ def search(
         refused=ranked[0] if ranked and not kept else None,
         front=_front([each[0] for each in best if each]) if len(best) > 1 else (),
         nearest=None if ranked else _nearest(every),
+        least=None if ranked else _least(recipe, keep, limits),
         legal=sum(one.legal for one in every),
         pruned=sum(one.pruned for one in every),
         slower=sum(one.slower for one in every),
@@ -124,6 +129,19 @@ def _front(best: Sequence[Offer]) -> tuple[Offer, ...]:
         if not any(d <= days and h <= hours and (d, h) != (days, hours) for d, h in costs)
     ]
     return tuple(sorted(kept, key=lambda offer: offer.costs()[0]))
+
+
+def _least(recipe: Recipe, keep: Sequence[str], limits: Limits) -> Offer | None:
+    """The best layout on the first doubling of the GPUs on which one fits."""
+    for power in range(1, DOUBLINGS + 1):
+        count = recipe.gpus * 2**power
+        per_node, nodes = recipe.cluster.gpus_per_node, recipe.cluster.nodes
+        if count > per_node * (nodes or count) or (count > per_node and count % per_node):
+            return None
+        one = timed(space_of(replace(recipe, gpus=count), keep), limits.memory, 1 + SPARE_LAYOUTS)
+        for offer in _offers(one, recipe, 1, limits):
+            return offer
+    return None
 
 
 def _nearest(every: Sequence[Timed]) -> Nearest | None:

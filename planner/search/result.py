@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmtrain.config.errors import Problem
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.search.offers import Limits, Objective, Offer, broken
 from llmtrain.planner.search.rank import Found
@@ -54,19 +54,15 @@ class Tuning:
 
 def _limited(limits: Limits, best: Offer) -> Problem:
     name = broken(limits, best)[0]
-    good = best.outlook.goodput if best.outlook else None
-    if good is None:
-        says = "days and cost are not known: neither `tokens` nor `run.steps` is given"
-        return Problem(code="length_unknown", says=says, hint="for example `tokens=300e9`")
-    if name == "money" and good.price is None:
-        hint = "for example `price.gpu_hour=2.5`"
-        return Problem(code="price_unknown", says="`price.gpu_hour` is not given", hint=hint)
-    limit, has = getattr(limits, name), {"money": good.price}.get(name) or getattr(good, name)
+    days, hours = best.costs()
+    limit, has = getattr(limits, name), {"days": days, "gpu_hours": hours}.get(name)
+    has = best.measure("money") if has is None else has
     unit = {"days": "days", "gpu_hours": "GPU-hours", "money": "of money"}[name]
     says = (
-        f"no layout keeps {limit:,.6g} {unit}: the best needs {has:,.6g} on {best.recipe.gpus} GPUs"
+        f"no layout keeps {limit:,.4g} {unit}: the best needs {has:,.4g} on {best.recipe.gpus} GPUs"
     )
-    return Problem(code="limit_broken", says=says, hint=_with(best.overrides))
+    hint = f"{_with(best.overrides)}; `--free gpus` tries other numbers of GPUs"
+    return Problem(code="limit_broken", says=says, hint=hint)
 
 
 def _with(overrides: tuple[str, ...]) -> str:
@@ -87,8 +83,21 @@ def _too_large(tuning: Tuning) -> Problem:
         f"micro-batch {recipe.batch.micro}, {recipe.recompute.kind} recompute, "
         f"ZeRO {recipe.optim.zero})"
     )
-    hint = "`--free gpus` tries other numbers of GPUs" + _let_go(tuning)
-    return Problem(code="out_of_memory", says=says, at="gpus", hint=hint)
+    return Problem(
+        code="out_of_memory", says=says, at="gpus", hint=_more(tuning), repairs=_more_gpus(tuning)
+    )
+
+
+def _more_gpus(tuning: Tuning) -> tuple[Repair, ...]:
+    """The fewest GPUs, by doubling, on which something fits."""
+    least = tuning.found.least
+    if least is None:
+        return ()
+    return (Repair(overrides=least.overrides, why=f"{least.step.seconds:.3g} s a step"),)
+
+
+def _more(tuning: Tuning) -> str:
+    return "`--free gpus` tries other numbers of GPUs" + _let_go(tuning)
 
 
 def _let_go(tuning: Tuning) -> str:
@@ -102,8 +111,7 @@ def _none_legal(tuning: Tuning) -> Problem:
         f"no layout of {recipe.gpus} GPUs keeps all rules and can be run by {recipe.backend.name}: "
         f"a global batch of {recipe.batch.global_} and {recipe.model.layers} layers must divide"
     )
-    hint = "`--free gpus` tries other numbers of GPUs" + _let_go(tuning)
-    return Problem(code="no_legal_layout", says=says, at="gpus", hint=hint)
+    return Problem(code="no_legal_layout", says=says, at="gpus", hint=_more(tuning))
 
 
 def why(found: Found, offer: Offer) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """The space: every value of every key that maps a run. One row of a table is a candidate."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
-from itertools import product
 from math import gcd
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +15,7 @@ from llmtrain.config.numerics import Recompute
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.candidate import Stages, candidate_of
 from llmtrain.planner.search.pipelines import Cut, cuts_of, divisors
+from llmtrain.planner.search.recomputes import recomputes_of
 
 Column = NDArray[np.int64]
 Table = dict[str, Column]
@@ -30,11 +30,6 @@ MOST_MICRO = 64
 """Sequences of a micro-batch at the most."""
 MOST_CONTEXT = 32
 """Ranks that share a sequence at the most."""
-GROUPS = (1, 2, 4)
-"""Layers that full recompute drops together."""
-BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""Layers of a chunk that block recompute drops."""
-
 KEYS = MappingProxyType(
     {
         "gpus": ("gpus",),
@@ -149,7 +144,7 @@ def space_of(recipe: Recipe, keep: Sequence[str] = ()) -> Space:
         recipe=recipe,
         cuts=cuts,
         layers=tuple(tuple(float(getattr(one, name)) for name in STAGES) for one in dealt),
-        recomputes=tuple(one for one in _recomputes(recipe) if _keeps(recipe, one, keep)),
+        recomputes=recomputes_of(recipe, keep),
         axes=axes,
         own={key: value_of(recipe, key) for keys in KEYS.values() for key in keys},
     )
@@ -195,51 +190,3 @@ def _own(recipe: Recipe) -> dict[str, int]:
         "tp_overlap": int(recipe.kernels.tp_overlap),
         "overlap": OVERLAPS.index(overlap) if overlap in OVERLAPS else 0,
     }
-
-
-def _recomputes(recipe: Recipe) -> Iterator[Recompute]:
-    """The recipe's own, none, every set of modules, and whole layers."""
-    yield recipe.recompute
-    base = replace(recipe.recompute, kind="none", method="uniform", layers=1)
-    found = [base]
-    for used in product((True, False), repeat=len(modules_of(recipe))):
-        chosen = tuple(n for n, use in zip(modules_of(recipe), used, strict=True) if use)
-        if chosen:
-            found.append(replace(base, kind="selective", modules=chosen))
-    found += [replace(base, kind="full", layers=layers) for layers in GROUPS]
-    found += [replace(base, kind="full", method="block", layers=layers) for layers in BLOCKS]
-    yield from (one for one in found if not _same(one, recipe.recompute))
-
-
-def modules_of(recipe: Recipe) -> tuple[str, ...]:
-    """Modules of this model that selective recompute can drop."""
-    model = recipe.model
-    feed_forward = ("moe_act", "moe") if model.experts else ("mlp",)
-    return ("core_attn", "layernorm", *feed_forward, *(("mla_up_proj",) if model.mla else ()))
-
-
-def _same(one: Recompute, other: Recompute) -> bool:
-    """Whether two say the same; what only another kind reads is not looked at."""
-    if one.kind != other.kind or one.kind == "none":
-        return one.kind == other.kind
-    if one.kind == "selective":
-        return set(one.modules) == set(other.modules)
-    return (one.method, one.layers) == (other.method, other.layers)
-
-
-def _keeps(recipe: Recipe, one: Recompute, keep: Sequence[str]) -> bool:
-    """Whether a kind of recompute leaves the kept keys as they are."""
-    own = recipe.recompute
-    if "recompute" in keep:
-        return one == own
-    read = {
-        "recompute.kind": True,
-        "recompute.modules": one.kind == "selective",
-        "recompute.method": one.kind == "full",
-        "recompute.layers": one.kind == "full",
-    }
-    return all(
-        getattr(one, key.partition(".")[2]) == getattr(own, key.partition(".")[2])
-        for key, matters in read.items()
-        if key in keep and matters
-    )

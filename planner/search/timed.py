@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from llmtrain.planner.search.counted import Stages, stages_of
 from llmtrain.planner.search.dominance import more_work
 from llmtrain.planner.search.expand import (
     Program,
@@ -14,7 +15,7 @@ from llmtrain.planner.search.expand import (
     with_states,
     with_switches,
 )
-from llmtrain.planner.search.fit import Stages, needed_bytes, stages_of
+from llmtrain.planner.search.fit import needed_bytes
 from llmtrain.planner.search.layouts import step_seconds
 from llmtrain.planner.search.space import Space, Table, differences
 from llmtrain.planner.search.structures import joined, row_of, rows, structures

@@ -48,7 +48,7 @@ def advise(cause: Cause, folder: Path | None = None) -> Advice:
     known, pattern = book().classes[cause.kind], cause.hit.pattern
     leave = known.exclude if pattern.exclude is None else pattern.exclude
     on_host = " (host memory)" if pattern.device == "host" else ""
-    when = f" in {cause.phase}" if cause.phase else ""
+    when = f" ({cause.phase})" if cause.phase else ""
     return Advice(
         title=f"{known.title}{on_host}{when}",
         do=pattern.do or known.do,

@@ -15,6 +15,8 @@ from llmtrain.runs.why.patterns import ROLES, Book, book
 
 FROM_OUTSIDE = ("wall_clock", "cancelled", "preemption")
 """What a scheduler does to a run that may have failed long before."""
+CANCELLED = "cancelled by llmtrain cancel"
+"""What the event of that name says in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +64,8 @@ def cause_of_run(folder: Path) -> Cause:
     hits = [hit for hit in hits if not (again and _before(hit, start))]
     said = _of_events(life, folder, known)
     cause = _first([*said, *_timed(hits, said)], known, len(paths), _ranks_per_node(folder))
+    if cause.hit is None and any(event.get("event") == "stopped" for event in life):
+        return _nothing("none", len(paths))
     return replace(cause, host=cause.host or _node_of(paths, cause.rank))
 
 
@@ -84,7 +88,7 @@ def _of_events(life: Sequence[dict[str, Any]], folder: Path, known: Book) -> lis
     found = []
     for number, event in enumerate(life, 1):
         kind = event.get("event")
-        text = {"cancelled": "KeyboardInterrupt", "failed": str(event.get("error"))}.get(str(kind))
+        text = {"cancelled": CANCELLED, "failed": str(event.get("error"))}.get(str(kind))
         if text is not None:
             path, line = folder / "events.jsonl", text.partition("\n")[0]
             log = Log(path=path, texts=[line], first=number, year=1970)

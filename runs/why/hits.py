@@ -43,11 +43,13 @@ class Hit:
 def hits_of(log: Log, book: Book) -> list[Hit]:
     """All of one log; what was survived is left out."""
     found: list[Hit] = []
-    trace, nothing = _Trace(), set[str]()
+    trace, nothing, passed = _Trace(), set[str](), 0
     for index in told(log, (*ALSO, *book.words)):
         text = log.texts[index]
         if book.progress.search(text):
-            found.clear()
+            # The step under way may still be printed after a failure; the one after it is not.
+            del found[:passed]
+            passed = len(found)
         trace.read(text)
         found.extend(_torchrun(log, index, book))
         if trace.is_code(text) or text in nothing:

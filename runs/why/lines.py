@@ -24,6 +24,8 @@ STALE_LINES = 100
 """A stamp so far above says nothing of a line any more."""
 KERNEL = re.compile(r"^\S+ +(?:\d+ [\d:]+ )?(\S+) kernel: ")
 """syslog's, with either kind of stamp."""
+NCCL = re.compile(r"^(?:\[?\d+\]?:? )?([\w.-]+):\d+:\d+ \[\d+\] ")
+"""NCCL's own: host, process, thread and GPU."""
 FILE_RANK = re.compile(r"rank-(\d+)\.log$")
 
 
@@ -62,7 +64,7 @@ class Log:
         """The line with what is known of it; ``index`` counts from 0."""
         text = self.texts[index]
         file_rank, host = _of_path(self.path)
-        said, kernel = RANK.search(text[:200]), KERNEL.match(text)
+        said, named = RANK.search(text[:200]), KERNEL.match(text) or NCCL.match(text)
         rank = int(next(each for each in said.groups() if each)) if said else None
         return Line(
             path=self.path,
@@ -70,7 +72,7 @@ class Log:
             text=text,
             time=self._time(index),
             rank=file_rank if file_rank is not None else rank,
-            host=kernel.group(1) if kernel else host,
+            host=named.group(1) if named else host,
         )
 
     def _time(self, index: int) -> float | None:

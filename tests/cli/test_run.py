@@ -137,6 +137,32 @@ def test_no_batch_script_without_slurm(cli: Cli) -> None:
     )
 
 
+def test_a_batch_script_without_a_site(cli: Cli) -> None:
+    """The generic one on stdout; on stderr what no site and no checkout means for it."""
+    done = cli("sbatch", "recipe=gpt3-530b")
+
+    assert (done.status, done.out.splitlines()[:3]) == (
+        0,
+        ["#!/usr/bin/env bash", "#SBATCH --job-name=gpt3-530b", "#SBATCH --nodes=280"],
+    )
+    assert "missing=(backend.path)" in done.out.splitlines()
+    for says in (
+        "site none has no Slurm: this script is a generic one; "
+        "`llmtrain site detect` writes a site",
+        "`backend.path` must be given: as it is, the job ends at once",
+    ):
+        assert f"warning: {says}\n" in done.err
+
+
+@pytest.mark.parametrize("words", [("sbatch",), ("run", "--dry-run", "--print", "bundle")])
+def test_no_script_and_no_archive_with_a_secret(cli: Cli, words: tuple[str, ...]) -> None:
+    """They go into files."""
+    done = cli(*words, *BIG, f"description='hf_{'a' * 34}'")
+
+    assert (done.status, done.out) == (5, "")
+    assert "holds what looks like a Hugging Face token" in done.err
+
+
 def test_a_plan_that_cannot_be_launched(cli: Cli) -> None:
     """It is shown; a piece of the launch that is not there is not."""
     cannot = ("recipe=gpt3-530b", "backend=megatron-deepspeed")

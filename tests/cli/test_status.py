@@ -34,7 +34,7 @@ def test_all_runs(cli: Cli, runs: tuple[str, str]) -> None:
     rows = [line.split() for line in cli("status").out.splitlines()]
 
     assert rows == [
-        ["run", "status", "step", "loss", "tokens/s", "checkpoint"],
+        ["run", "status", "step", "loss", "tokens/s", "checkpoint", "left"],
         [beta, "failed", "0/3"],
         [alpha, "finished", "3/3", "2.5000", "100", "3"],
     ]
@@ -44,7 +44,7 @@ def test_one_run(cli: Cli, runs: tuple[str, str]) -> None:
     """Its figures, its folder and its curve."""
     lines = cli("status", "alpha").out.splitlines()
 
-    assert [line.split() for line in lines[:7]] == [
+    assert [line.split() for line in lines[:7] if not line.startswith("step time")] == [
         ["run", runs[0]],
         ["status", "finished"],
         ["step", "3/3"],
@@ -68,7 +68,7 @@ def test_a_long_path_is_not_cut(cli: Cli, runs: tuple[str, str], tmp_path: Path)
 
 def test_one_run_as_json(cli: Cli, runs: tuple[str, str]) -> None:
     """Every key, null where nothing is known."""
-    assert json.loads(cli("status", "beta", "--json").out) == {
+    known = {
         "name": runs[1],
         "path": str(Path.cwd() / "outputs" / runs[1]),
         "status": "failed",
@@ -76,9 +76,65 @@ def test_one_run_as_json(cli: Cli, runs: tuple[str, str]) -> None:
         "steps": 3,
         "loss": None,
         "tokens_per_second": None,
+        "step_seconds": None,
         "checkpoint": None,
         "error": "no memory",
+        "slow_ranks": [],
+        "memory_by_stage": [],
     }
+    found = json.loads(cli("status", "beta", "--json").out)
+
+    assert {key: value for key, value in found.items() if key in known} == known
+    planned = {key for key in found if key.startswith("planned") and found[key] is not None}
+    assert planned == {"planned_memory_bytes"}
+    assert {found[key] for key in set(found) - set(known) - planned} == {None}
+
+
+def test_what_to_type_next(cli: Cli, runs: tuple[str, str]) -> None:
+    """On stderr, by what has become of the run."""
+    alpha, beta = runs
+
+    assert cli("status", "alpha").err == f"logs:   llmtrain logs {alpha}\n"
+    assert cli("status", "beta").err.splitlines() == [
+        f"why:    llmtrain why {beta}",
+        f"logs:   llmtrain logs {beta}",
+        f"go on:  llmtrain resume {beta}",
+    ]
+    assert cli("logs", "alpha").err == ""
+
+
+@pytest.mark.usefixtures("runs")
+def test_watching_ends_when_nothing_runs(cli: Cli) -> None:
+    """It then has shown what status shows; a document cannot be watched."""
+    assert cli("status", "--watch").out == cli("status").out
+    assert cli("status", "alpha", "--watch").out == cli("status", "alpha").out
+    assert cli("status", "--watch", "--json").status == 2
+
+
+@pytest.mark.usefixtures("runs")
+def test_metrics_for_prometheus(cli: Cli) -> None:
+    """A file that is replaced in one step."""
+    Path("all.prom").write_text("old")
+    cli("status", "--prometheus", "all.prom")
+    lines = Path("all.prom").read_text().splitlines()
+
+    assert sum(line.startswith("llmtrain_status{") for line in lines) == 2
+    assert any(line.startswith("llmtrain_loss{") and line.endswith(" 2.5") for line in lines)
+    assert [path.name for path in Path().glob(".all*")] == []
+    assert cli("status", "--prometheus", "nowhere/all.prom").status == 5
+
+
+def test_old_runs_are_shown_when_asked_for(
+    cli: Cli, runs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON always has them."""
+    monkeypatch.setattr("llmtrain.cli.watching.RECENT", 1)
+    done = cli("status")
+
+    assert (runs[0] in done.out, runs[1] in done.out) == (False, True)
+    assert done.err == "1 older runs: llmtrain status --all\n"
+    assert runs[0] in cli("status", "--all").out
+    assert len(json.loads(cli("status", "--json").out)["runs"]) == 2
 
 
 LAUNCHER = (
@@ -93,6 +149,8 @@ def test_logs(cli: Cli) -> None:
     assert cli("logs", "alpha").out == f"launcher: {LAUNCHER}\nrank-0: rank 0 says hello\n"
     assert cli("logs", "alpha", "--follow").out == cli("logs", "alpha").out
     assert cli("logs", "alpha", "--rank", "0").out == "rank 0 says hello\n"
+    assert cli("logs", "alpha", "--grep", "says .*o$").out == "rank-0: rank 0 says hello\n"
+    assert cli("logs", "alpha", "--grep", "(").status == 2
     assert json.loads(cli("logs", "alpha", "--json").out) == {
         "lines": [
             {"log": "launcher", "line": LAUNCHER},

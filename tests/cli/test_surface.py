@@ -25,8 +25,9 @@ SURFACE = {
     "llmtrain data": "--help -h",
     "llmtrain data prepare": "--end --help --json --key --lines --output --overwrite --strict "
     "--tokenizer --workers -h -o INPUTS",
-    "llmtrain status": "--help --json -h NAME",
-    "llmtrain logs": "--follow --help --json --rank -f -h NAME",
+    "llmtrain doctor": "--help --json --recipes -h ARGUMENTS",
+    "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
+    "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
     "llmtrain why": "--help --json -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain cancel": "--help --json -h NAME",

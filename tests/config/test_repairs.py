@@ -164,3 +164,17 @@ def test_a_stricter_judge_decides() -> None:
     )
 
     assert next(r.overrides for p in judged for r in p.repairs) == ("gpus=1120",)
+
+
+def test_a_change_below_a_group_that_another_takes_away() -> None:
+    """One problem would drop the batch ramp, another move it: both are tried together."""
+    broken = changed(shipped("deepseek-v3"), {"parallel.tp": 12, "backend.name": "megatron-core"})
+    judged: list[Recipe] = []
+
+    def refuse(mended: Recipe) -> bool:
+        judged.append(mended)
+        return False
+
+    with_repairs(broken, violations(broken), refuse)
+
+    assert judged

@@ -48,12 +48,13 @@ def test_the_same_recipe_gives_the_same_bytes(
 
 
 def test_the_files_of_a_launch(launch_of: LaunchOf) -> None:
-    """Those of the design, and DeepSpeed's JSON where the program reads one."""
+    """Those of the design, what checks a checkout, and DeepSpeed's JSON where one is read."""
     common = ["SHA256SUMS", "env.json", "job.sh", "launch.json", "plan.json"]
     common += ["provenance.json", "recipe.yaml"]
 
     assert list(launch_of("recipe=gpt-tiny").files) == common
-    assert list(launch_of(*BIG).files) == common
+    checked = sorted([*common, "checkout.json", "checkout.py"])
+    assert list(launch_of(*BIG).files) == checked
     assert list(launch_of(*DEEPSPEED).files) == sorted([*common, "ds_config.json"])
 
 

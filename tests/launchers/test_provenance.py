@@ -58,7 +58,7 @@ def test_what_no_difference_shows(checkout: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No commit; nor without git."""
-    assert code(tmp_path) == Code(path=str(tmp_path))
+    assert code(tmp_path) == Code(path=str(tmp_path), is_here=True)
     assert code(tmp_path / "gone") == Code(path=str(tmp_path / "gone"))
 
     monkeypatch.setenv("PATH", str(tmp_path))

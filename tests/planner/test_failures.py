@@ -172,7 +172,26 @@ def test_the_site_knows_better_than_priors() -> None:
     assert good["energy_mwh"] == pytest.approx(good["gpu_hours"] * 400 / 1e6)
     assert good["days"] == pytest.approx(plan["days"] / good["fraction"])
     assert good["days_range"][0] < good["days"] < good["days_range"][1]
+    assert good["failure_rate_source"] == "site.node_days_per_failure"
+    assert good["restart_parts"] == {"site": 1000, "load": pytest.approx(good["persist_seconds"])}
     assert 0.5 < good["fraction"] < good["best_fraction"] < good["asynchronous_fraction"] < 1
+
+
+def test_an_asynchronous_checkpoint_blocks_for_its_snapshot_alone() -> None:
+    """What is being written bounds the interval, whatever the failures; priors name their run."""
+    recipe = compose(["recipe=mt-nlg-530b", "site.checkpoint_gb_per_s=10"])
+    outlook = outlook_of(recipe)
+    assert outlook is not None
+    good, step = outlook.goodput, outlook.length.seconds / outlook.length.steps
+
+    assert good.snapshot_seconds < 1 < 700 < good.checkpoint_seconds
+    assert good.persist_seconds == good.checkpoint_seconds
+    assert good.asynchronous_interval_steps * step >= good.persist_seconds
+    assert (good.asynchronous_interval_steps - 1) * step < good.persist_seconds
+    assert good.failure_rate_source == "bloom"
+    assert list(good.restart_parts) == [
+        "detect", "scheduler", "container", "import", "warm_up", "load",
+    ]  # fmt: skip
 
 
 def test_each_spare_is_worth_less() -> None:

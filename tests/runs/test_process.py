@@ -107,8 +107,8 @@ def test_a_run_is_not_started_twice(run_with: RunWith) -> None:
 def test_two_starts_at_the_same_time(run_with: RunWith, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second waits for the first, and says so if that takes too long."""
     folder = run_with()
-    monkeypatch.setattr("llmtrain.runs.process.FileLock", lambda path, timeout: FileLock(path, 0))
     with FileLock(folder / "control" / "start.lock"), pytest.raises(LaunchError) as refused:
+        monkeypatch.setattr("filelock.FileLock", lambda path, timeout: FileLock(path, 0))
         start(folder, "job.sh")
 
     assert refused.value.problems[0].message.startswith(f"cannot start {folder}: ")

@@ -52,7 +52,7 @@ def test_status(run_with: RunWith, kinds: tuple[str, ...], dead: str, living: st
 def test_a_run_in_full(run_with: RunWith) -> None:
     """Everything that status shows, as data and as JSON."""
     rows = '{"step": 1, "loss": 5.5, "tokens_per_second": 10.0}\n'
-    rows += '{"step": 2, "loss": 5.25, "tokens_per_second": 20.0}\n'
+    rows += '{"step": 2, "loss": 5.25, "tokens_per_second": 20.0, "step_seconds": 0.5}\n'
     rows += '{"step": 2, "validation_loss": 6.0}\n'
     folder = write(run_with(steps=8), "launched", "started", rows=rows)
     with (folder / "events.jsonl").open("a") as events:
@@ -70,6 +70,8 @@ def test_a_run_in_full(run_with: RunWith) -> None:
         steps=8,
         loss=5.25,
         tokens_per_second=20.0,
+        step_seconds=0.5,
+        memory_bytes=None,
         checkpoint=2,
         error="CUDA out of memory\nin the third layer",
     )
@@ -81,6 +83,8 @@ def test_a_run_in_full(run_with: RunWith) -> None:
         "steps": 8,
         "loss": 5.25,
         "tokens_per_second": 20.0,
+        "step_seconds": 0.5,
+        "memory_bytes": None,
         "checkpoint": 2,
         "error": "CUDA out of memory\nin the third layer",
     }
@@ -122,6 +126,8 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         steps=None,
         loss=None,
         tokens_per_second=None,
+        step_seconds=None,
+        memory_bytes=None,
         checkpoint=None,
         error=None,
     )

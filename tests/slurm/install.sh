@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
     iproute2 munge slurm-client slurmctld slurmd slurmdbd mariadb-server
-    openssh-client openssh-server shellcheck
+    openssh-client openssh-server
 )
 missing=()
 for package in "${packages[@]}"; do

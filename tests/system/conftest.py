@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 SLURM = Path(__file__).parents[1] / "slurm"
 LLMTRAIN = Path(sys.executable).with_name("llmtrain")
@@ -95,17 +97,36 @@ class Bed:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[dict[str, str]]:
-    """The test-bed; environment that finds it. With BED_KEEP set a bed that is up is used."""
-    bed = os.environ.get("BED", "/tmp/llmtrain-bed")
-    environment = {**os.environ, "BED": bed, "SLURM_CONF": f"{bed}/etc/slurm.conf"}
-    kept = bool(os.environ.get("BED_KEEP")) and Path(environment["SLURM_CONF"]).exists()
-    try:
-        if not kept:
+    """A test-bed of this session's own; environment that finds it.
+
+    With BED and BED_KEEP set the bed there is used, and left.
+    """
+    with ExitStack() as stack:
+        own = {} if "BED" in os.environ else stack.enter_context(_free_place())
+        environment = {**os.environ, **own}
+        environment["SLURM_CONF"] = f"{environment['BED']}/etc/slurm.conf"
+        keep = bool(os.environ.get("BED_KEEP"))
+        if not keep:
+            stack.callback(_bed, "down.sh", environment)
+        if not (keep and Path(environment["SLURM_CONF"]).exists()):
             _bed("up.sh", environment)
         yield environment
-    finally:
-        if not os.environ.get("BED_KEEP"):
-            _bed("down.sh", environment)
+
+
+@contextmanager
+def _free_place() -> Iterator[dict[str, str]]:
+    """Files, network, ports and names that no other session on this machine uses."""
+    for number, letter in enumerate("abcdefgh", start=1):
+        lock = FileLock(f"/tmp/llmtrain-bed-{letter}.lock")
+        with suppress(Timeout), lock.acquire(timeout=0):
+            yield {
+                "BED": f"/tmp/llmtrain-bed-{letter}",
+                "BED_NET": f"10.77.{number}",
+                "BED_PORT": str(16817 + 10 * number),
+                "BED_LINK": f"llbed{letter}",
+            }
+            return
+    raise AssertionError("eight test-beds are up already")
 
 
 def _bed(script: str, environment: dict[str, str]) -> None:
@@ -113,7 +134,6 @@ def _bed(script: str, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [SLURM / script],
         env=environment,
-        stdout=None,
         stderr=subprocess.PIPE,
         text=True,
         timeout=300,

@@ -112,6 +112,19 @@ def test_what_changes_or_drops_a_variable_is_caught(
         assert "NCCL_DEBUG: asked 'WARN'" in (folder / "logs" / "launcher.log").read_text()
 
 
+def test_a_checkout_that_is_here_is_mounted(bed: Bed, program: str) -> None:
+    """A dry run says who asks for it; one that is not here has to be in the image."""
+    run = ("run", "--dry-run", "--json", *words(bed, program, "pyxis"), "site.mounts=[]")
+    places = ((), ("backend.path=/opt/megatron-lm",))
+    here, image = (json.loads(bed.llmtrain(*run, *place))["launch"] for place in places)
+
+    sources = {each["host"]: each["source"] for each in here["mounts"]}
+    assert sources[f"{bed.folder}/checkout"] == "`backend.path`"
+    assert f"checkout: {bed.folder}/checkout mounted" in here["notes"]
+    assert "/opt/megatron-lm" not in [each["inside"] for each in image["mounts"]]
+    assert "checkout: /opt/megatron-lm in the image" in image["notes"]
+
+
 def test_secrets_reach_the_ranks_and_no_file(
     bed: Bed, program: str, shims: Callable[..., str]
 ) -> None:

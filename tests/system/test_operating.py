@@ -47,8 +47,9 @@ def near_the_time_limit(bed: Bed, folder: Path) -> None:
     Not by scancel, which takes a minute to do this to a task of an array.
     """
     bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
-    script = f"job{int(job_of(folder)):05d}/slurm_script"
-    found = [p for p in psutil.process_iter(["cmdline"]) if script in str(p.info["cmdline"])]
+    spool, job = f"{bed.environment['BED']}/spool", f"job{int(job_of(folder)):05d}/slurm_script"
+    lines = {p: " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])}
+    found = [process for process, line in lines.items() if spool in line and job in line]
     min(found, key=lambda process: process.pid).send_signal(signal.SIGUSR1)
 
 
@@ -56,9 +57,14 @@ def near_the_time_limit(bed: Bed, folder: Path) -> None:
 def test_the_ranks_are_told_of_the_time_limit_and_the_job_is_requeued(
     bed: Bed, program: str, shape: str
 ) -> None:
-    """The signal reaches the ranks and not their launchers; the same job starts again."""
-    folder = bed.launch(shape, *LONG, program, f"site.launch={shape}")
-    near_the_time_limit(bed, folder)
+    """The signal reaches the ranks and not their launchers; the same job starts again.
+
+    One of the two waits for Slurm's own signal.
+    """
+    limit = ("site.time_limit='00:01:00'", "site.slurm.lead_seconds=5") if shape == "srun" else ()
+    folder = bed.launch(shape, *LONG, program, f"site.launch={shape}", *limit)
+    if not limit:
+        near_the_time_limit(bed, folder)
 
     bed.until(lambda: events(folder).count("launched") == 2, "the second start", 120)
     for log in folder.glob("logs/*/rank-*.log"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RECIPES = sorted(
     path.stem for path in Path(llmtrain.recipes.__path__[0]).glob("*.yaml") if path.stem != "base"
 )
-
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
 INSTEAD = {
     "bloom-176b": ("backend=megatron-lm", "model.positions=rope", "model.embedding_norm=false"),
@@ -53,7 +54,7 @@ def test_slurm_accepts_every_shipped_recipe_at_full_size(bed: Bed, recipe: str) 
     for script in scripts:
         done = bed.start("sbatch", "--test-only", script)
         assert done.returncode == 0 and "to start at" in done.stderr, done.stderr
-    checked = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
+    checked = subprocess.run([SHELLCHECK, *scripts], capture_output=True, text=True)
     assert checked.stdout == ""
 
 
@@ -61,7 +62,7 @@ def test_the_scripts_of_the_test_bed_pass_shellcheck(bed: Bed) -> None:
     """The test-bed's own scripts too."""
     files = sorted(bed.scripts.glob("*.sh"))
     done = subprocess.run(
-        ["shellcheck", "--external-sources", *files],
+        [SHELLCHECK, "--external-sources", *files],
         cwd=bed.scripts,
         capture_output=True,
         text=True,
@@ -71,19 +72,23 @@ def test_the_scripts_of_the_test_bed_pass_shellcheck(bed: Bed) -> None:
 
 
 def test_a_script_is_piped_into_sbatch(bed: Bed, program: str) -> None:
-    """``llmtrain sbatch … | sbatch``, from a folder that knows nothing of the run."""
-    pipe = (
-        f"set -o pipefail; {bed.command} sbatch recipe=bed-program {program} | sbatch --parsable -W"
-    )
-    job = bed.run("bash", "-c", pipe).strip()
-
+    """``llmtrain sbatch … | sbatch`` makes the run's folder, and its script runs again there."""
+    script = f"{bed.command} sbatch recipe=bed-program {program}"
+    job = bed.run("bash", "-c", f"set -o pipefail; {script} | sbatch --parsable").strip()
     folder = bed.folder / "outputs" / f"bed-program-{job}"
-    assert (
-        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder).returncode
-        == 0
-    )
-    assert bed.status(folder)["status"] == "finished"
+    bed.until((folder / "events.jsonl").exists, "the start of the job")
+    assert bed.wait(folder)["status"] == "finished"
+
+    check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=folder).returncode == 0
     assert len(list(folder.glob("logs/*/rank-*.log"))) == 4
+
+    bed.run("sbatch", folder / "job.sbatch")
+
+    def launches() -> int:
+        return (folder / "events.jsonl").read_text().count('"launched"')
+
+    bed.until(lambda: launches() == 2, "the second start in the same folder")
 
 
 def test_a_recipe_without_a_slurm_site_gives_a_generic_script(bed: Bed, program: str) -> None:

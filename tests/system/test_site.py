@@ -51,6 +51,7 @@ def test_without_a_slurm_nothing_is_detected(bed: Bed) -> None:
             "needs 16 GPUs of a node; gpu has 8",
         ),
         (("backend.path=/no/such/place",), "`backend.path` = /no/such/place does not exist"),
+        (("backend.path=checkout",), "`backend.path` = checkout is relative"),
         (("data.kind=indexed", "data.paths=[/no/data]"), "/no/data.idx does not exist"),
         (("site.account=nobody",), "Slurm refuses the job"),
         (("site.gpu_hour_limit=1",), "up to 1 GPU-hours; the site asks above 1"),

@@ -57,7 +57,8 @@ def test_the_environment_that_was_asked_for_is_on_every_node(bed: Bed, program: 
 @pytest.mark.parametrize("shape", ["torchrun", "srun"])
 def test_every_rank_gets_all_five_variables(bed: Bed, program: str, shape: str) -> None:
     """RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, and what the recipe asks for."""
-    folder = bed.launch(shape, "recipe=bed-program", program, f"site.launch={shape}")
+    words = ("recipe=bed-program", program, "cluster.gpu_numa=[0,0]", f"site.launch={shape}")
+    folder = bed.launch(shape, *words)
     assert bed.wait(folder)["status"] == "finished"
 
     said = [json.loads(_json_line(path)) for path in sorted(folder.glob("logs/*/rank-*.log"))]
@@ -77,6 +78,8 @@ def test_every_rank_gets_all_five_variables(bed: Bed, program: str, shape: str) 
     # Both GPUs of the node: a rank that sees only its own cannot use CUDA IPC.
     assert {each["CUDA_VISIBLE_DEVICES"] for each in environ} == {"0,1"}
     assert "--exit-signal-handler" in said[0]["argv"]
+    bound = "runs as: " if Path("/sys/devices/system/node/node0").exists() else "is not bound"
+    assert all(bound in path.read_text() for path in folder.glob("logs/*/rank-*.log"))
 
 
 def _json_line(path: Path) -> str:

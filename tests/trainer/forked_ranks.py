@@ -41,21 +41,25 @@ def free_port() -> int:
 
 
 def fork_rank(folder: str, number: int, ranks: int, port: int) -> int:
-    """Start one rank; its process id. The rank itself leaves by SystemExit, as any program.
-
-    So what it has registered for its end is done: saving leaves processes that must not live on.
-    """
+    """Start one rank; its process id."""
     child = os.fork()
     if child:
         return child
-    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(ranks)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    terminal = os.open(Path(folder) / "terminal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(terminal, 1)
-    os.dup2(terminal, 2)
-    sys.argv = ["trainer", folder]
-    sys.exit(import_module("llmtrain.trainer.__main__").main())
+    status = 1
+    try:
+        os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(ranks)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        terminal = os.open(Path(folder) / "terminal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(terminal, 1)
+        os.dup2(terminal, 2)
+        sys.argv = ["trainer", folder]
+        status = import_module("llmtrain.trainer.__main__").main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Not by SystemExit: what torch leaves to the end of a process crashes after a fork.
+        os._exit(status)
 
 
 def wait_for(children: Sequence[int]) -> list[int]:

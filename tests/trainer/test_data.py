@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +78,67 @@ def test_real_text_is_learned_from_either_kind(lab: Lab) -> None:
     data = {"kind": "indexed", "paths": [prefix], "cache": cache}
 
     assert lab.trial(2, data=data).train().losses() == first.losses()
+
+
+def test_the_order_of_a_blend_follows_from_the_recipe_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the layout, cold index or warm, sample n is the same; a seed's order is its own."""
+    from llmtrain.trainer.tokens import sets
+    from tests.trainer.conftest import tiny
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: False)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    paths = two_sets(tmp_path)
+
+    def order(cache: str, gpus: int = 1, seed: int = 1) -> list[list[int]]:
+        data = {
+            "kind": "indexed",
+            "paths": paths,
+            "weights": [3, 1],
+            "cache": str(tmp_path / cache),
+        }
+        recipe = tiny(20, gpus=gpus, data=data, run={"steps": 20, "seed": seed})
+        return [sets(recipe, 80).training[n]["tokens"].tolist() for n in range(80)]
+
+    first = order("a")
+
+    assert order("a") == order("b", gpus=4) == first
+    assert order("a", seed=2) != first
+    assert sum(tokens[0] >= 100 for tokens in first) == 20
+
+
+def two_sets(folder: Path) -> list[str]:
+    """In set s a document holds nothing but the token 100 x s + document, so samples tell them."""
+    import numpy as np
+    import torch
+    from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
+
+    for number in range(2):
+        builder = IndexedDatasetBuilder(str(folder / f"{number}.bin"), dtype=np.uint8)
+        for document in range(50):
+            builder.add_item(torch.full((65,), 100 * number + document))
+            builder.end_document()
+        builder.finalize(str(folder / f"{number}.idx"))
+    return [str(folder / str(number)) for number in range(2)]
+
+
+def test_the_stream_goes_on_where_it_stopped_with_another_dp(lab: Lab, tmp_path: Path) -> None:
+    """A run of two replicas that goes on as one sees the samples of a run that never stopped."""
+    from llmtrain.config.change import changed
+    from llmtrain.config.files import dump_recipe
+
+    (tmp_path / "sets").mkdir()
+    data = {"kind": "indexed", "paths": two_sets(tmp_path / "sets"), "weights": [3, 1]}
+    data["cache"] = str(tmp_path / "sets")
+    whole = lab.trial(4, data=data).train()
+    broken = lab.trial(4, data=data, gpus=2)
+    broken.ask("stop")
+    broken.train()
+    alone = changed(broken.recipe, {"gpus": 1})
+    (broken.folder / "recipe.yaml").write_text(dump_recipe(alone))
+
+    replace(broken, recipe=alone).train()
+
+    assert broken.events()[-1] == ("finished", 4)
+    assert broken.losses() == pytest.approx(whole.losses(), abs=1e-4)

@@ -53,7 +53,7 @@ def test_bf16_follows_fp32_and_resumes_exactly(lab: Lab) -> None:
 
 def test_checkpoints_are_made_on_time_and_old_ones_go(lab: Lab) -> None:
     """Every ``checkpoint.interval`` steps and at the end, and the ``keep`` newest stay."""
-    trial = lab.trial(5, checkpoint={"interval": 2, "keep": 2})
+    trial = lab.trial(5, checkpoint={"interval": 2, "keep": 2, "async": False})
     trial.ask("save")
 
     trial.train()

@@ -15,6 +15,7 @@ OVERLAP = {"lr": 1e-2, "zero": 1, "overlap_grad_reduce": True, "overlap_param_ga
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tp 2": {"gpus": 2, "parallel": {"tp": 2}},
+    "cp 2": {"gpus": 2, "parallel": {"cp": 2}},
     "pp 2, vpp 2": {"gpus": 2, "parallel": {"pp": 2, "vpp": 2}},
     "dp 2, gathering overlapped": {"gpus": 2, "optim": OVERLAP},
 }
@@ -35,7 +36,7 @@ def losses(trial: Trial) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def one_rank(module_lab: Lab, shapes: dict[str, dict[str, Any]]) -> Trial:
-    """With dropout: of two validations only the second is after the last step."""
+    """With dropout; the second of two validations is after the last step."""
     model = shapes["gpt"] | {"dropout": 0.1}
     return module_lab.trial(3, model=model, **ASKED).train()
 
@@ -50,11 +51,13 @@ def test_validation_leaves_no_trace(
     assert losses(one_rank) == losses(plain)
 
 
-def test_a_validation_is_the_loss_of_a_step_on_its_samples(lab: Lab) -> None:
-    """Of a step that does not move the weights, without dropout, on the samples held out."""
+def test_a_validation_is_the_loss_of_a_step_on_its_samples(
+    lab: Lab, shapes: dict[str, dict[str, Any]]
+) -> None:
+    """With weights that do not move: what a step without dropout finds on the samples held out."""
     frozen = {"lr": 1e-30, "weight_decay": 0.0}
     held = {"kind": "mock", "validation": {"interval": 2, "batches": 1}}
-    short = lab.trial(2, optim=frozen, data=held).train()
+    short = lab.trial(2, optim=frozen, data=held, model=shapes["gpt"] | {"dropout": 0.3}).train()
     # The made-up samples held out are those behind the last step's.
     longer = lab.trial(3, optim=frozen).train()
 
@@ -63,7 +66,7 @@ def test_a_validation_is_the_loss_of_a_step_on_its_samples(lab: Lab) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_validation_does_not_depend_on_the_layout(
-    lab: Lab, module_lab: Lab, layout: str, whole: dict[int, float]
+    lab: Lab, layout: str, whole: dict[int, float]
 ) -> None:
     """Every layout measures what one rank does."""
     trial = lab.trial(3, **ASKED, **LAYOUTS[layout]).train()

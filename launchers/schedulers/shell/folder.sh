@@ -31,9 +31,15 @@ find_nodes() {
     done
 }
 
-# The run's folder: where this was submitted from, or a new one that this script can fill itself.
+# Where the script lies that was submitted: Slurm runs a copy of it.
+script_folder() {
+    scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's|^ *Command=\(/.*\)/.*|\1|p' || :
+}
+
+# The run's folder: where this was submitted from or lies, or a new one that it fills itself.
 find_folder() {
     local folder=$SLURM_SUBMIT_DIR
+    prepared "$folder" || folder=$(script_folder)
     if ! prepared "$folder"; then
         folder=${LLMTRAIN_RUNS:-${runs:-$SLURM_SUBMIT_DIR/outputs}}
         [[ $folder == /* ]] || folder=$SLURM_SUBMIT_DIR/$folder

@@ -1,4 +1,8 @@
 address=$(getent ahosts "$MASTER_ADDR" | awk 'NR == 1 { print $1 }')
 [[ $address ]] || { echo >&2 "llmtrain: $MASTER_ADDR has no address on $(hostname)" && exit 5; }
+if ((NODE_RANK)) && [[ $address == 127.* || $address == ::1 ]]; then
+    echo >&2 "llmtrain: $MASTER_ADDR, the first host, is $address on $(hostname): a loopback" && exit 5
+fi
 [[ $probe == off ]] || "$LLMTRAIN_PYTHON" probe.py "$probe"
+[[ $probe == off || ! -e checkout.json ]] || "$LLMTRAIN_PYTHON" checkout.py "$probe"
 exec "$LLMTRAIN_PYTHON" "${start[@]}"

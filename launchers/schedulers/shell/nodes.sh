@@ -20,10 +20,11 @@ choose_nodes() {
     placed_by_us=1
 }
 
-# Nodes of one leaf switch beside each other, if that keeps bytes from crossing; else nothing.
+# Nodes of one leaf switch or block beside each other, if that keeps bytes from crossing; else nothing.
 by_switch() {
     {
-        timeout 60 scontrol show topology 2>/dev/null | sed -n 's/.*Level=0.* Nodes=//p' |
+        SLURM_TOPO_LEN=9999999 timeout 60 scontrol show topology 2>/dev/null |
+            sed -nE 's/^(SwitchName=.* Level=0|BlockName=).* Nodes=([^ ]+).*/\2/p' |
             while IFS= read -r list; do scontrol show hostnames "$list" | paste -sd ' '; done
         echo "hosts ${hosts[*]}"
     } | awk -v edges="$edges" '

@@ -5,7 +5,7 @@ numa_node() {
         echo "${gpu_numa[LOCAL_RANK]:--1}"
         return
     fi
-    bus=$(nvidia-smi --query-gpu=pci.bus_id --format=csv,noheader --id="$LOCAL_RANK") || bus=
+    bus=$(nvidia-smi --query-gpu=pci.bus_id --format=csv,noheader --id="$LOCAL_RANK" 2>/dev/null) || bus=
     bus=${bus,,}
     cat "/sys/bus/pci/devices/${bus:4}/numa_node" 2>/dev/null || echo -1
 }

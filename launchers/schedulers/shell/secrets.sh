@@ -1,7 +1,7 @@
 # Values come from a file that only its owner can read; nothing here is traced or written.
 read_secrets() {
     { set +x; } 2>/dev/null
-    local file=${secrets_file/#\~\//$HOME/} name value mode
+    local file=$secrets_file name value mode
     local -A found=()
     [[ -O $file && -f $file ]] || die "the secrets' file $file is not there, or not yours"
     mode=$(stat -Lc %a -- "$file")

@@ -15,7 +15,7 @@ run_step() {
 
 # Slurm signals only this script before the time limit (--signal=B:). srun hands the signal to the
 # nodes without asking the controller, and task.sh to the ranks, not to their launcher.
-# shellcheck disable=SC2317  # the trap calls it
+# shellcheck disable=SC2317,SC2329  # the trap calls it
 tell_ranks() {
     signalled=1 interrupted=1
     say "the time limit is near: asking the ranks for a checkpoint"

@@ -3,6 +3,7 @@ cd "${LLMTRAIN_RUN:?the folder of the run}"
 
 if [[ $probe != off && $SLURM_LOCALID == 0 ]]; then
     "$LLMTRAIN_PYTHON" probe.py "$probe" "${secrets[@]}"
+    [[ ! -e checkout.json ]] || "$LLMTRAIN_PYTHON" checkout.py "$probe"
 fi
 
 # Slurm signals every process of the step. The ranks' launcher would die of SIGUSR1, so it starts

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from llmtrain.launchers.backends.flag_table import Flag, read_flags
+from llmtrain.launchers.backends.flag_table import Flag, in_place_of, read_flags, replaced
 from llmtrain.planner.limits import VERSIONS
 
 TABLES = [(program, version) for program, known in VERSIONS.items() for version in known]
@@ -42,3 +42,27 @@ def test_the_first_name_that_a_version_has() -> None:
 
     assert table.first_of("--cuda-graph-impl", "--enable-cuda-graph") == "--enable-cuda-graph"
     assert table.first_of("--no-such-flag") == "--no-such-flag"
+
+
+def test_what_takes_the_place_of_a_flag_exists() -> None:
+    """In the newest version; a flag that is still parsed is asserted away, or read no more."""
+    newest = read_flags("megatron-lm", VERSIONS["megatron-lm"][0])
+    still = {"--rampup-batch-size", "--enable-cuda-graph", "--external-cuda-graph"}
+    still |= {"--batch-size", "--model-parallel-size", "--checkpoint-activations"}
+
+    for each in replaced().values():
+        assert not each.instead or each.instead in newest
+        assert each.flag not in newest or each.flag in still
+
+
+def test_the_way_back_and_forth() -> None:
+    """An old name tells the new one, a new one what an older version has; others tell nothing."""
+    newest, oldest = (read_flags("megatron-lm", VERSIONS["megatron-lm"][i]) for i in (0, -1))
+
+    assert in_place_of("--use-custom-fsdp", newest) == "use `--use-megatron-fsdp`"
+    assert in_place_of("--checkpoint-activations", newest) == (
+        "use `--recompute-granularity` with `full`"
+    )
+    assert in_place_of("--DDP-impl", newest).startswith("leave it out: ")
+    assert in_place_of("--cuda-graph-impl", oldest) == "this version has `--enable-cuda-graph`"
+    assert in_place_of("--recompute-modules", oldest) == ""

@@ -35,16 +35,28 @@ SHAPES = {
         "site.slurm.host_suffix=i",
         "site.umask='0027'",
     ),
+    "ft-launcher-sbcast": (
+        "site.launch=ft_launcher",
+        "nodes.spare=1",
+        "site.software=sbcast",
+        "site.nvme=/nvme",
+        "site.runs='~/runs'",
+        "site.group=physics",
+    ),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_scripts_are_the_golden_ones(launch_of: Callable[..., Launch], shape: str) -> None:
-    """job.sbatch up to the files in it, task.sh and rank.sh.
+def test_the_scripts_are_the_golden_ones(
+    launch_of: Callable[..., Launch], remarks: Callable[..., str], shape: str
+) -> None:
+    """job.sbatch up to the files in it, task.sh and rank.sh; shellcheck has no remark.
 
     When a change is meant: ``REGENERATE=1 pytest tests/launchers/schedulers/test_slurm.py``.
     """
-    files = launch_of(*SMALL, *SHAPES[shape]).files
+    launch = launch_of(*SMALL, *SHAPES[shape])
+    files = launch.files
+    assert remarks(launch) == ""
     script = files["job.sbatch"].partition("unpack() {\n")[0]
     script = re.sub(r"^(sums='|)[0-9a-f]{64}  ", r"\1DIGEST  ", script, flags=re.MULTILINE)
     shown = "".join(
@@ -76,7 +88,7 @@ def test_the_same_recipe_gives_the_same_bytes(launch_of: Callable[..., Launch]) 
         (("site.slurm.memory='0'",), "#SBATCH --mem=0"),
         (("site.slurm.switches=2@12:00:00",), "#SBATCH --switches=2@12:00:00"),
         (
-            ("site.slurm.version=23.11.4", "site.slurm.segment=2"),
+            ("site.slurm.version=24.05.3", "site.slurm.segment=2"),
             "#SBATCH --segment=2",
         ),
         (("nodes.spare=1",), "#SBATCH --no-kill"),
@@ -103,7 +115,7 @@ def test_options_follow_the_site(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (("site.slurm.segment=2",), "`site.slurm.segment` needs Slurm 23.11"),
+        (("site.slurm.segment=2",), "`site.slurm.segment` needs Slurm 24.05"),
         (("site.slurm.segment=2", "site.slurm.version=22.05.8"), "this one is 22.05.8"),
         (("site.account='a b'",), "--account='a b' cannot stand"),
         (("site.time_limit=soon",), "`site.time_limit` = 'soon' is no time"),

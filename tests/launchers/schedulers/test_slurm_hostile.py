@@ -26,6 +26,8 @@ TEXTS = (
     "-x --export=NONE\ttouch CANARY",
     "a\rtouch CANARY\x0b\x85\x1b[31m",
 )
+QUOTED = ("SC1003", "SC2016", "SC2054", "SC2089", "SC2090")
+"""Remarks on what stands in quotes: another quote, a dollar, a comma may have been meant."""
 STAND_INS = {
     "srun": 'shift_to() { while [[ $1 == -* ]]; do shift; done; "$@"; }\n'
     'export SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_STEP_NUM_TASKS=2\nshift_to "$@"',
@@ -126,7 +128,11 @@ def run(launch: Launch, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_hostile_text_in_every_field_runs_nothing(
-    data: dict[str, Any], launch_of: Callable[..., Launch], tmp_path: Path, text: str
+    data: dict[str, Any],
+    launch_of: Callable[..., Launch],
+    remarks: Callable[..., str],
+    tmp_path: Path,
+    text: str,
 ) -> None:
     """It is refused, or it is data; the ranks are started all the same."""
     canary = tmp_path / CANARY
@@ -135,8 +141,10 @@ def test_hostile_text_in_every_field_runs_nothing(
 
     for runtime in ("none", "apptainer", "pyxis"):
         container = {**changed["site"]["container"], "runtime": runtime}
-        site = {**changed["site"], "container": container, "mounts": []}
-        if runtime != "none":
+        site = {**changed["site"], "container": container, "mounts": [], "group": None}
+        if runtime == "none":
+            site |= {"software": "sbcast", "nvme": site.get("nvme") or "/n"}
+        else:
             # With these two a job ends before it begins: no such file, no such node.
             site["secrets"] = data["site"]["secrets"]
             site["slurm"] = {**site["slurm"], "host_suffix": ""}
@@ -144,6 +152,7 @@ def test_hostile_text_in_every_field_runs_nothing(
         launch = launch_of(build(Recipe, {**changed, "site": site, "data": paths}))
         script = launch.files["job.sbatch"]
         assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+        assert remarks(launch, *QUOTED) == ""
         done = run(launch, tmp_path / runtime)
 
         assert not canary.exists()

@@ -29,7 +29,7 @@ def test_the_edit_lowers_the_planned_peak(out_of_memory: Cause, tmp_path: Path) 
     (tmp_path / "recipe.yaml").write_text(dump_recipe(compose(words)))
     advice = advise(out_of_memory, tmp_path)
 
-    assert advice.title == "out of memory in forward pass"
+    assert advice.title == "out of memory (forward pass)"
     assert advice.edit is not None
     before, after = (
         make_plan(compose([*words, *more])).peak_memory_bytes

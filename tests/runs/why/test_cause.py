@@ -92,14 +92,27 @@ def test_an_earlier_life_is_over(tmp_path: Path) -> None:
 
 
 def test_what_was_survived_is_no_cause(tmp_path: Path) -> None:
-    """A failure that is followed by steps in the same log."""
+    """A failure that is followed by two steps in the same log: one may have been under way."""
     failed, step = "OSError: [Errno 28] No space left on device\n", " iteration 5/ 9 | lm loss: 2\n"
 
     def cause(text: str) -> Cause:
         return cause_of_files(written({"out.log": text}, tmp_path))
 
     assert cause(step + failed).kind == "file_system"
-    assert cause(failed + step).kind == "unknown"
+    assert cause(step + step + failed + step).kind == "file_system"
+    assert cause(step + failed + step + step).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"), [("stopped", "none"), ("cancelled", "cancelled"), ("finished", "none")]
+)
+def test_runs_that_did_not_fail(tmp_path: Path, end: str, kind: str) -> None:
+    """Stopped on request, cancelled, finished."""
+    events = [{"event": each, "time": "2026-01-01T00:00:00Z"} for each in ("launched", "started")]
+    lines = [json.dumps(each) for each in (*events, events[0] | {"event": end})]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+
+    assert cause_of_run(tmp_path).kind == kind
 
 
 def test_a_log_of_binary_rubbish(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Steps of programs that write no metrics.jsonl, from what they print."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmtrain.runs.detail import read_detail
+from llmtrain.runs.events import note
+from llmtrain.runs.metrics import rows
+from llmtrain.runs.state import losses, read_state
+
+RunWith = Callable[..., Path]
+
+MEGATRON_LM = (
+    " [2025-01-01 10:00:0{}] iteration       {}/    100 | consumed samples:         5120 | "
+    "elapsed time per iteration (ms): 2500.0 | throughput per GPU (TFLOP/s/GPU): 412.3 | "
+    "learning rate: 1.000000E-04 | global batch size:    16 | lm loss: {}.5E+00 | "
+    "loss scale: 1.0 | grad norm: 0.750 | number of skipped iterations:   0 |\n"
+)
+MEGATRON_DEEPSPEED = (
+    " iteration       {1}/  100 | consumed samples:           32 | consumed tokens:  65536 | "
+    "elapsed time per iteration (ms): 2500.0 | learning rate: 1.000E-04 | "
+    "global batch size:    16 | lm loss: {2}.5E+00 | loss scale: 1.0 | grad norm: 0.750 | "
+    "samples per second: 12.8 | TFLOPs: 30.00 |\n"
+)
+PLAN = {
+    "gpus": 4,
+    "steps": 100,
+    "step_seconds": 2.0,
+    "mfu": 0.5,
+    "tokens_per_second_per_gpu": 100.0,
+    "batch": {"global": 8},
+}
+
+
+@pytest.fixture(params=[MEGATRON_LM, MEGATRON_DEEPSPEED])
+def folder(run_with: RunWith, request: pytest.FixtureRequest) -> Path:
+    """A run whose launcher's log holds three iterations and a checkpoint."""
+    folder = run_with()
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    note(folder, "launched")
+    lines = [request.param.format(step, step, 9 - step) for step in (1, 2, 3)]
+    saved = "  successfully saved checkpoint from iteration       2 to /ck\n"
+    text = f"llmtrain: job 7 on n01 in /runs/x\n{lines[0]}{lines[1]}{saved}{lines[2]}"
+    (folder / "logs" / "launcher.log").write_text(text)
+    return folder
+
+
+def test_iterations_are_rows(folder: Path) -> None:
+    """Step time, loss, rate and norm; tokens by the plan's own sequence, 100 tokens long."""
+    found = rows(folder)
+
+    assert [row["step"] for row in found] == [1, 2, 3]
+    assert found[2] == {
+        "step": 3,
+        "loss": 6.5,
+        "learning_rate": 1e-4,
+        "grad_norm": 0.75,
+        "step_seconds": 2.5,
+        "tokens_per_second": 16 * 100 / 2.5,
+    }
+    assert losses(folder) == [(1, 8.5), (2, 7.5), (3, 6.5)]
+
+
+def test_such_a_run_has_a_state_and_a_plan_beside_it(folder: Path) -> None:
+    """It runs although it wrote no event, and its MFU is that of 640 tokens a second of 400."""
+    state = read_state(folder, "here")
+    detail = read_detail(state)
+
+    assert (state.status, state.step, state.loss, state.checkpoint) == ("running", 3, 6.5, 2)
+    assert detail.mfu == pytest.approx(0.5 * 640 / 400)
+    assert detail.deviation == pytest.approx(0.25)
+
+
+def test_a_new_life_starts_before_its_first_step(folder: Path) -> None:
+    """Iterations of the life before do not make it run."""
+    with (folder / "logs" / "launcher.log").open("a") as log:
+        log.write("llmtrain: job 8 on n02 in /runs/x\nloading\n")
+    note(folder, "launched")
+
+    assert read_state(folder, "here").status == "starting"
