@@ -139,12 +139,16 @@ def _fills(found: Sequence[Prediction]) -> Iterator[str]:
 
 
 def _refused(found: Sequence[Prediction]) -> Iterator[str]:
-    refused = Counter((one.point.family, one.reason) for one in found if one.reason)
+    refused = defaultdict[tuple[str, str], list[str]](list)
+    for one in found:
+        if one.reason:
+            refused[one.point.family, one.reason].append(one.point.id)
     if refused:
         yield ""
         yield "rows that no recipe can say (rows)"
-        for (family, reason), count in sorted(refused.items()):
-            yield f"  {family}: {reason} ({count})"
+        for (family, reason), rows in sorted(refused.items()):
+            numbers = " ".join(row.removeprefix(f"{family}-") for row in rows)
+            yield f"  {family}: {reason} ({len(rows)}: {numbers})"
 
 
 if __name__ == "__main__":
