@@ -43,9 +43,7 @@ def detail_of(run_with: RunWith) -> Callable[..., Detail]:
 def rows(**more: Any) -> list[dict[str, Any]]:
     """Two steps, the first of them slow as first steps are."""
     each = {"loss": 2.0, "tokens_per_second": 200.0, "memory_bytes": 88, **more}
-    return [
-        {"step": step, "step_seconds": 50.0 if step == 1 else 3.0, **each} for step in (1, 2)
-    ]
+    return [{"step": step, "step_seconds": 50.0 if step == 1 else 3.0, **each} for step in (1, 2)]
 
 
 def test_beside_the_plan(detail_of: Callable[..., Detail]) -> None:
