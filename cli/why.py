@@ -22,6 +22,7 @@ def why(
     """Say which rank failed first, why, and what to do: from the logs alone."""
     from llmtrain.cli.answer import err, out, print_json
     from llmtrain.cli.show_why import cause_json, print_footer, show_cause
+    from llmtrain.config.errors import RunError
     from llmtrain.runs.folder import find_run, runs_root
     from llmtrain.runs.why.advice import advise
     from llmtrain.runs.why.cause import cause_of_files, cause_of_run
@@ -32,7 +33,10 @@ def why(
         missing = ", ".join(str(path) for path in files if not path.is_file())
         raise typer.BadParameter(f"one run, or files; there is no file {missing}")
     folder = None if are_files else find_run(what[0], runs_root())
-    cause = cause_of_files(files) if folder is None else cause_of_run(folder)
+    try:
+        cause = cause_of_files(files) if folder is None else cause_of_run(folder)
+    except OSError as error:
+        raise RunError(f"{error.filename} cannot be read: {error.strerror}") from error
     advice = advise(cause, folder)
     if as_json:
         print_json(cause_json(cause, advice, folder))

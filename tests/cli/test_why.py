@@ -63,3 +63,16 @@ def test_what_is_not_there(cli: Cli) -> None:
         cli("why", "out.log", "nope.log").status,
         "nope.log" in cli("why", "out.log", "nope.log").err,
     ) == (2, True)
+
+
+def test_a_log_that_cannot_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not passed over: it may hold the cause."""
+    Path("out.log").write_text("x")
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "out.log")
+
+    monkeypatch.setattr("llmtrain.runs.why.cause.read_log", refuse)
+    done = cli("why", "out.log")
+
+    assert (done.status, done.err) == (6, "error: out.log cannot be read: Permission denied\n")

@@ -113,3 +113,15 @@ def test_only_the_newest_that_have_ended(run_with: RunWith) -> None:
     states, left_out = registry.all_runs(folders[0].parent, newest=1)
 
     assert ([state.name for state in states], left_out) == ([folders[0].name], 2)
+
+
+def test_a_run_that_is_submitted_again_is_read_again(run_with: RunWith, reads: list[str]) -> None:
+    """Its job's number is all that has changed: it writes no event before it begins."""
+    folder = ended(run_with(), "failed")
+    all_runs(folder.parent)
+    reads.clear()
+    (folder / "control" / ".slurm.json").write_text('{"job": "8"}')
+    (folder / "control" / ".slurm.json").rename(folder / "control" / "slurm.json")
+    all_runs(folder.parent)
+
+    assert reads == [folder.name]
