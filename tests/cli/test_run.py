@@ -271,12 +271,12 @@ def test_a_run_to_its_end(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("stand_in")
 def test_a_run_as_json(cli: Cli) -> None:
-    """Its last state, as ``status --json`` has it."""
+    """Its last state, which ``status --json`` has too, beside what the plan says."""
     done = cli("run", "recipe=gpt-tiny", "run.steps=3", "--json")
     state = json.loads(done.out)
 
     assert (state["status"], state["step"], state["checkpoint"]) == ("finished", 3, 3)
-    assert json.loads(cli("status", "latest", "--json").out) == state
+    assert json.loads(cli("status", "latest", "--json").out).items() >= state.items()
 
 
 @pytest.mark.usefixtures("stand_in")
