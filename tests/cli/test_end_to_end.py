@@ -21,6 +21,7 @@ RECIPE = ("recipe=gpt-tiny", f"run.steps={STEPS}", "checkpoint.interval=3")
 KEYS = {
     *("step", "loss", "grad_norm", "learning_rate"),
     *("step_seconds", "tokens_per_second", "memory_bytes"),
+    *("stage_memory_bytes", "compute_seconds"),
 }
 
 
