@@ -53,6 +53,15 @@ DEEPSEEK: dict[str, Any] = EXPERTS | {
 }
 """Latent attention and multi-token prediction too."""
 
+GEGLU: dict[str, Any] = LLAMA | {"activation": "geglu", "positions": "none", "tied": True}
+"""Gated by GELU, without positions."""
+
+RELU: dict[str, Any] = GPT | {"activation": "relu", "positions": "none"}
+"""With biases, without positions."""
+
+RELU2: dict[str, Any] = RELU | {"activation": "relu2", "norm": "layernorm1p", "positions": "rope"}
+"""Squared, and norms whose weight is around zero."""
+
 MACHINE: dict[str, Any] = {
     "name": "local-cpu",
     "device": "cpu",
@@ -226,4 +235,5 @@ def module_lab(tmp_path_factory: pytest.TempPathFactory, ranks: Ranks) -> Lab:
 @pytest.fixture(scope="session")
 def shapes() -> dict[str, dict[str, Any]]:
     """The shapes by name."""
-    return {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}
+    usual = {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}
+    return usual | {"geglu": GEGLU, "relu": RELU, "relu2": RELU2}

@@ -73,6 +73,9 @@ OTHERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "full recompute of one layer a chunk",
         {"recompute": {"kind": "full", "method": "block"}},
     ),
+    ("geglu", "tp 2", {"gpus": 2, "parallel": {"tp": 2}}),
+    ("relu", "tp 2", {"gpus": 2, "parallel": {"tp": 2}}),
+    ("relu2", "tp 2", {"gpus": 2, "parallel": {"tp": 2}}),
     ("experts", "ep 2", {"gpus": 2, "parallel": {"ep": 2}}),
     (
         "experts",
