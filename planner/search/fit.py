@@ -108,10 +108,10 @@ def _count(column: dict[str, Any], name: str) -> Count:
 
 
 def _fp8(space: Space, table: Table) -> Any:
-    """By ZeRO stage: gathering in FP8 needs one."""
+    """By ZeRO stage: gathering in FP8 needs one, and stage 3 keeps no copies."""
     plain = {"optim.overlap_param_gather": False}
-    each = [fp8_weight(changed(space.recipe, {**plain, "optim.zero": zero})) for zero in (0, 1)]
-    return np.where(table["zero"] > 0, each[1], each[0])
+    each = [fp8_weight(changed(space.recipe, {**plain, "optim.zero": zero})) for zero in range(4)]
+    return as_array(each)[table["zero"]]
 
 
 def _backward(setting: Setting, moe: Any) -> Any:
