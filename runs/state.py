@@ -82,7 +82,7 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
     life = _last_life(events)
     steps = rows(folder, TAIL_BYTES)
     last: dict[str, Any] = steps[-1] if steps else {}
-    saved = [event.get("step") for event in events if event.get("event") == "checkpoint"]
+    saved = _saved(events)
     failures = [event.get("error") for event in life if event.get("event") == "failed"]
     status = _status([str(event.get("event")) for event in life], there)
     if status == "starting" and has_begun(folder, TAIL_BYTES):
@@ -101,6 +101,17 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
         # The first to fail says why; one rank's failure is echoed by the others.
         error=_error(folder, status, failures),
     )
+
+
+def _saved(events: list[dict[str, Any]]) -> list[Any]:
+    """Steps of the checkpoints that were made, without those that were found damaged since."""
+    found: list[dict[str, Any]] = []
+    for event in events:
+        if event.get("event") == "checkpoint":
+            found.append(event)
+        elif event.get("event") == "checkpoint_damaged":
+            found = [each for each in found if each.get("name") != event.get("name")]
+    return [each.get("step") for each in found]
 
 
 def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:

@@ -105,6 +105,17 @@ def test_an_error_of_an_earlier_life_is_over(run_with: RunWith) -> None:
     assert read_state(folder).error == "new"
 
 
+def test_a_damaged_checkpoint_counts_no_more(run_with: RunWith) -> None:
+    """The newest that was not found damaged since; saved again it counts again."""
+    folder = write(run_with())
+    saved = [{"event": "checkpoint", "step": n, "name": f"step-{n}"} for n in (1, 2)]
+    damaged = {"event": "checkpoint_damaged", "step": None, "name": "step-2"}
+
+    for lines, newest in (([*saved, damaged], 1), ([*saved, damaged, saved[1]], 2)):
+        (folder / "events.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+        assert read_state(folder).checkpoint == newest
+
+
 def test_half_written_lines_are_passed_over(run_with: RunWith) -> None:
     """A line is read when it is whole; what is no object is no line."""
     rows = '{"step": 1, "loss": 5.5}\n[1]\n"loss"\n\xff\n\n{"step": 2, "lo'
