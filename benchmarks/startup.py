@@ -73,8 +73,9 @@ def bare_program() -> str:
         for each in app.registered_groups
         if each.typer_instance
     ]
-    for verb, says in [*verbs, *groups]:
-        lines += ["", f"@app.command({verb!r}, help={says!r})", f"def {verb}() -> None: pass"]
+    for number, (verb, says) in enumerate([*verbs, *groups]):
+        # Not by its name: `import` is Python's own.
+        lines += ["", f"@app.command({verb!r}, help={says!r})", f"def verb{number}(): pass"]
     return "\n".join([*lines, "", "app()", ""])
 
 

@@ -73,6 +73,10 @@ def _plain(state: State, plan: Mapping[str, Any]) -> str:
     return f"{state.status} · step {state.step} of {state.steps or '?'} · {_figures(state, plan)}"
 
 
+def _memory(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
+
+
 def _figures(state: State, plan: Mapping[str, Any]) -> str:
     if state.loss is None:
         return ""
@@ -82,7 +86,7 @@ def _figures(state: State, plan: Mapping[str, Any]) -> str:
         f"loss {state.loss:.3f}",
         f"{state.tokens_per_second or 0:,.0f} tokens/s",
         f"MFU {used:.1%} (plan {planned:.1%})" if used and planned else "",
-        f"{state.memory_bytes / GIB:.1f} GiB" if state.memory_bytes else "",
+        _memory(state.memory_bytes) if state.memory_bytes else "",
         f"saved at {state.checkpoint}" if state.checkpoint else "",
     ]
     return " · ".join(figure for figure in figures if figure)
