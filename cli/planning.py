@@ -5,7 +5,8 @@ from pathlib import Path
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
-from llmtrain.planner.plan import Plan, is_launchable, make_plan
+from llmtrain.planner.mending import is_launchable
+from llmtrain.planner.plan import Plan, make_plan
 
 
 def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:

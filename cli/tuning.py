@@ -13,7 +13,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.flops import step_flops
-from llmtrain.planner.plan import is_launchable
+from llmtrain.planner.mending import is_launchable
 from llmtrain.planner.search.counts import gpu_counts
 from llmtrain.planner.search.offers import Limits, Objective
 from llmtrain.planner.search.rank import Found, search

@@ -34,8 +34,6 @@ from llmtrain.planner.sets import SetUse, sets_json, sets_of, sets_warnings
 from llmtrain.planner.speed import Speed, speed_json, speed_of
 from llmtrain.planner.verdict import Verdict, verdict
 
-__all__ = ["SCHEMA", "Plan", "Stage", "is_launchable", "make_plan", "plan_json"]
-
 SCHEMA = 1
 """Version of ``plan --json`` and plan.json."""
 

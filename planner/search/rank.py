@@ -7,7 +7,7 @@ from llmtrain.config.errors import Problem, UsageError
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
 from llmtrain.planner.curves import curves_of
-from llmtrain.planner.plan import is_launchable
+from llmtrain.planner.mending import is_launchable
 from llmtrain.planner.search.offers import Limits, Objective, Offer, allows, offer_of
 from llmtrain.planner.search.space import differences, space_of
 from llmtrain.planner.search.structures import row_of

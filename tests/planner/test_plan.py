@@ -10,8 +10,9 @@ from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError
 from llmtrain.config.layout import Axis
 from llmtrain.planner.memory import model_states
+from llmtrain.planner.mending import is_launchable
 from llmtrain.planner.parameters import rank_parameters
-from llmtrain.planner.plan import is_launchable, make_plan, plan_json
+from llmtrain.planner.plan import make_plan, plan_json
 
 KEYS: dict[str, Any] = {
     "schema": 1,
