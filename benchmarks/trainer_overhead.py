@@ -187,16 +187,17 @@ def bare(stepper: Any) -> Callable[[int], None]:
     """A loop that does nothing but train, always on the same batch."""
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
-    from llmtrain.trainer.step import forward
+    from llmtrain.trainer.megatron_engine import forward
 
     batch = list(stepper.batches.step(0))
-    (model,) = stepper.chunks
+    engine = stepper.engine
+    (model,) = engine.chunks
     schedule = get_forward_backward_func()
 
     def step(done: int) -> None:
         data: Iterator[Any] = iter(batch)
         model.zero_grad_buffer()
-        stepper.optimizer.zero_grad()
+        engine.optimizer.zero_grad()
         schedule(
             forward_step_func=forward,
             data_iterator=data,
@@ -206,7 +207,7 @@ def bare(stepper: Any) -> Callable[[int], None]:
             micro_batch_size=stepper.recipe.batch.micro,
             forward_only=False,
         )
-        stepper.optimizer.step()
+        engine.optimizer.step()
 
     return step
 

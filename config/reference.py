@@ -1,6 +1,8 @@
 """What the reference trainer cannot train: said by the plan, and by the trainer before it starts.
 
-What no engine accepts is in :mod:`llmtrain.config.rules`.
+Here is what neither of its engines can, and what megatron-core's own cannot; DeepSpeed's has
+:mod:`llmtrain.config.reference_deepspeed`. What no program accepts is in
+:mod:`llmtrain.config.rules`.
 """
 
 from collections.abc import Callable
@@ -189,6 +191,10 @@ OPTIMIZER = (
         when=lambda recipe: recipe.optim.offload,
         why="its optimizer stays where the weights are",
     ),
+)
+"""megatron-core's optimizer."""
+
+RUN = (
     Missing(
         key="optim.master",
         when=lambda recipe: not recipe.optim.master and recipe.precision.kind != "fp32",
@@ -200,7 +206,25 @@ OPTIMIZER = (
         why="its length must be given, here or as `tokens`",
     ),
 )
-"""The optimizer and the run."""
+"""The run."""
 
-MISSING = (*SHAPES, *LAYOUT, *KERNELS, *RECOMPUTE, *OPTIMIZER)
-"""All of it."""
+SHARED = (*SHAPES, *LAYOUT, *KERNELS, *RECOMPUTE, *RUN)
+"""What neither engine can."""
+
+MISSING = (*SHARED, *OPTIMIZER)
+"""What the trainer cannot with megatron-core's own engine."""
+
+
+def trains(recipe: Recipe) -> bool:
+    """Whether the reference trainer runs the recipe, and no program of the user's."""
+    name = recipe.backend.name
+    return name.startswith("megatron-core") or (name == "deepspeed" and not recipe.backend.path)
+
+
+def missing(recipe: Recipe) -> tuple[Missing, ...]:
+    """What the engine of the recipe's backend cannot, whatever the recipe asks for."""
+    if recipe.backend.name == "megatron-core":
+        return MISSING
+    from llmtrain.config.reference_deepspeed import MISSING as BY_DEEPSPEED
+
+    return (*SHARED, *BY_DEEPSPEED)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from llmtrain.config.layout import chunk_layers, total_steps
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import Missing
 
 VERSIONS = MappingProxyType(
     {
@@ -34,6 +35,14 @@ class Limit:
     """What the program does in its place where the recipe accepts that; empty: nothing."""
     overrides: tuple[str, ...] = ()
     """The change that mends it, where there is one that only maps the experiment."""
+
+
+def limits_of(missing: tuple[Missing, ...]) -> tuple[Limit, ...]:
+    """What the reference trainer refuses, as limits of its backend."""
+    return tuple(
+        Limit(key=each.key, when=each.when, why=each.why, overrides=each.overrides)
+        for each in missing
+    )
 
 
 def version_of(recipe: Recipe) -> str:

@@ -1,12 +1,8 @@
-"""What the reference trainer with DeepSpeed's engine cannot do yet: anything."""
+"""What the reference trainer cannot do with DeepSpeed's engine: what it refuses itself."""
 
-from llmtrain.planner.limits import Limit
+from llmtrain.config.reference import SHARED
+from llmtrain.config.reference_deepspeed import MISSING
+from llmtrain.planner.limits import limits_of
 
-LIMITS = (
-    Limit(
-        key="backend.name",
-        when=lambda recipe: True,
-        why="the reference trainer has no DeepSpeed engine yet",
-    ),
-)
+LIMITS = limits_of((*SHARED, *MISSING))
 """The reference trainer with DeepSpeed's engine."""

@@ -1,10 +1,7 @@
 """What the reference trainer cannot do: what it refuses itself."""
 
 from llmtrain.config.reference import MISSING
-from llmtrain.planner.limits import Limit
+from llmtrain.planner.limits import limits_of
 
-LIMITS = tuple(
-    Limit(key=missing.key, when=missing.when, why=missing.why, overrides=missing.overrides)
-    for missing in MISSING
-)
-"""The reference trainer."""
+LIMITS = limits_of(MISSING)
+"""The reference trainer with megatron-core's own engine."""

@@ -2,9 +2,8 @@
 
 ``checkpoints/step-NNNNNNNN`` is written under the same name with ``.partial`` behind it. Every rank
 writes its own file; when all have, rank 0 adds the index and, last, SHA256SUMS, and renames the
-folder. So a folder with the short name whose files are those of its SHA256SUMS is complete.
-Tensors are stored by their place in the whole model (megatron-core's ``dist_checkpointing``), which
-another layout can read too. The state of the random numbers is not stored: it follows from seed,
+folder. So a folder with the short name whose files are those of its SHA256SUMS is complete. What
+the files hold is the engine's. The state of the random numbers is not stored: it follows from seed,
 step and rank.
 """
 
@@ -17,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from megatron.core import dist_checkpointing
-from megatron.core.models.gpt import GPTModel
-from megatron.core.optimizer.optimizer import ChainedOptimizer
 
 from llmtrain.config.errors import RunError
 from llmtrain.trainer import checkpoint_folder
 from llmtrain.trainer.agreement import failure_of_leader, from_leader
-from llmtrain.trainer.bucket_padding import count_padding
 from llmtrain.trainer.checkpoint_folder import PARTIAL, complete
 from llmtrain.trainer.checksums import read_sums, write_sums
+from llmtrain.trainer.engine import Engine
+from llmtrain.trainer.parts import Part
 from llmtrain.trainer.pending import Pending, Saved
-from llmtrain.trainer.writing import Part, Planner, copied
 
 
 @dataclass(kw_only=True, slots=True)
@@ -41,20 +37,12 @@ class Checkpoints:
     """Newest that are kept."""
     background: bool
     """Training goes on while they are written; it waits for a copy of the state only."""
-    chunks: list[GPTModel]
-    """This rank's part of the model, not wrapped."""
-    optimizer: ChainedOptimizer
-    """Over all chunks."""
-    zero: int
-    """``optim.zero``, which says in what form the optimizer's state is kept."""
+    engine: Engine
+    """Has the state."""
     more: dict[str, Any] = field(default_factory=dict)
     """What else belongs to the state, the same on every rank; changed in place."""
     pending: Pending | None = field(default=None, init=False)
     """Under way."""
-    _planner: Planner = field(default_factory=Planner, init=False)
-
-    def __post_init__(self) -> None:
-        count_padding(self.optimizer)
 
     def begin(self, step: int) -> None:
         """Start to write the state after ``step`` steps; none may be under way. All ranks."""
@@ -72,11 +60,8 @@ class Checkpoints:
         )
 
     def _start(self, step: int, folder: Path) -> Part:
-        state = {**self._state(loading=False), "step": step, "zero": self.zero}
-        state["more"] = dict(self.more)
-        part = self._planner.plan(state, folder, leads=dist.get_rank() == 0)
+        part = self.engine.part(folder, {"step": step, "more": dict(self.more)})
         if self.background:
-            part.buckets = copied(part.buckets)
             part.start()
         else:
             part.write()
@@ -109,7 +94,7 @@ class Checkpoints:
             return pending.error
         part.wait()
         parts: list[Any] = [None] * dist.get_world_size()
-        mine = (part.error, part.results, part.sums)
+        mine = (part.error, part.tell(), part.sums)
         dist.gather_object(mine, parts if dist.get_rank() == 0 else None)
         error = from_leader(lambda: next((error for error, _, _ in parts if error), None))
         error = error or failure_of_leader(lambda: self._seal(folder, part, parts))
@@ -118,7 +103,7 @@ class Checkpoints:
         return error
 
     def _seal(self, partial: Path, part: Part, parts: list[Any]) -> None:
-        part.write_index([results for _, results, _ in parts])
+        part.complete([told for _, told, _ in parts])
         sums = {name: value for _, _, sums in parts for name, value in sums.items()}
         write_sums(partial, sums | part.sums)
         checkpoint_folder.seal(partial)
@@ -163,26 +148,6 @@ class Checkpoints:
         return next((wrong for wrong in found if wrong), None)
 
     def _restore(self, path: Path) -> int:
-        zero = dist_checkpointing.load_common_state_dict(str(path))["zero"]
-        if zero != self.zero:
-            says = f"{path.name} was written with `optim.zero` = {zero}, not {self.zero}"
-            raise RunError(says, hint=f"`optim.zero={zero}` reads it")
-        state = dist_checkpointing.load(self._state(loading=True), str(path))
-        for number, chunk in enumerate(self.chunks):
-            chunk.load_state_dict(state[f"model{number}"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.more.update(state["more"])
-        return int(state["step"])
-
-    def _state(self, *, loading: bool) -> dict[str, Any]:
-        metadata = {
-            "distrib_optim_sharding_type": "fully_reshardable",
-            "distrib_optim_fully_reshardable_mem_efficient": False,
-            "chained_optim_avoid_prefix": True,
-        }
-        model = {
-            f"model{number}": chunk.sharded_state_dict(metadata=metadata)
-            for number, chunk in enumerate(self.chunks)
-        }
-        optimizer = self.optimizer.sharded_state_dict(model, is_loading=loading, metadata=metadata)
-        return {**model, "optimizer": optimizer}
+        facts = self.engine.restore(path)
+        self.more.update(facts["more"])
+        return int(facts["step"])

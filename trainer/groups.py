@@ -50,6 +50,11 @@ class Position:
         return self.pp == self.pp_size - 1
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether this rank embeds tokens or foretells them: stages in the middle do neither."""
+        return self.first_stage or self.last_stage
+
+    @property
     def reports_loss(self) -> bool:
         """Whether this rank's loss counts: in each replica every token counts once."""
         return self.last_stage and self.tp == 0

@@ -101,7 +101,7 @@ class Loop:
         agreed, verdict = heard[0]
         if self.journal:
             self.journal.step(done + 1, outcome, agreed, time.perf_counter() - started)
-        return agreed, verdict or self.watch.gradient(done + 1, self.stepper.optimizer.norm)
+        return agreed, verdict or self.watch.gradient(done + 1, self.stepper.engine.norm)
 
     def validate(self, done: int) -> None:
         """Validate and write it down, if it is due after ``done`` steps."""

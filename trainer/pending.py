@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmtrain.trainer.writing import Part
+from llmtrain.trainer.parts import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,17 +9,17 @@ from megatron.core import tensor_parallel
 
 from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
-from llmtrain.trainer import groups, model, tokens, weights
+from llmtrain.trainer import groups, tokens
 from llmtrain.trainer.batches import batches
 from llmtrain.trainer.checkpoint import Checkpoints
 from llmtrain.trainer.control import Requests
 from llmtrain.trainer.device import Device
+from llmtrain.trainer.engine import Engine
 from llmtrain.trainer.groups import Position
-from llmtrain.trainer.guard import GuardedOptimizer, Watch
+from llmtrain.trainer.guard import Watch
 from llmtrain.trainer.journal import Journal
 from llmtrain.trainer.loop import Loop
 from llmtrain.trainer.memory import memory
-from llmtrain.trainer.optimizer import optimizer_for, wrap
 from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.step import Stepper
@@ -57,29 +57,32 @@ class Run:
         """Model, optimizer and data of the rank at ``position``."""
         recipe, steps = self.recipe, total_steps(self.recipe) or 0
         tensor_parallel.model_parallel_cuda_manual_seed(recipe.run.seed)
-        chunks = model.build(recipe, position, self.device)
-        for chunk in chunks:
-            weights.fill(chunk, recipe, position)
-        wrapped = [wrap(chunk, recipe) for chunk in chunks]
-        optimizer = GuardedOptimizer(optimizer_for(wrapped, recipe, self.device))
+        engine = self.engine(position)
         sets = tokens.sets(recipe, step_samples(recipe, steps).start)
         stepper = Stepper(
             recipe=recipe,
             position=position,
             steps=steps,
-            chunks=wrapped,
-            optimizer=optimizer,
+            engine=engine,
             batches=batches(recipe, position, self.device, sets),
         )
         checkpoints = Checkpoints(
             folder=self.folder / "checkpoints",
             keep=recipe.checkpoint.keep,
             background=recipe.checkpoint.async_,
-            zero=recipe.optim.zero,
-            chunks=chunks,
-            optimizer=optimizer,
+            engine=engine,
         )
         return stepper, checkpoints
+
+    def engine(self, position: Position) -> Engine:
+        """The engine that the recipe's backend names; each is imported when it is used."""
+        if self.recipe.backend.name == "megatron-core":
+            from llmtrain.trainer.megatron_engine import MegatronEngine
+
+            return MegatronEngine(self.recipe, position, self.device)
+        from llmtrain.trainer.deepspeed.begin import begin
+
+        return begin(self.recipe, position, self.device, self.folder)
 
     def loop(self, stepper: Stepper, checkpoints: Checkpoints) -> Loop:
         """The loop over the steps, before the first."""

@@ -2,18 +2,18 @@
 
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.reference import MISSING
+from llmtrain.config.reference import missing, trains
 from llmtrain.config.rules import violations
 
 
 def unsupported(recipe: Recipe) -> tuple[Problem, ...]:
     """Every reason why the reference trainer cannot run ``recipe``; empty if it can."""
     found = [
-        _no(missing.key, f"cannot be trained: {missing.why}")
-        for missing in MISSING
-        if missing.when(recipe)
+        _no(each.key, f"cannot be trained: {each.why}")
+        for each in missing(recipe)
+        if each.when(recipe)
     ]
-    if recipe.backend.name != "megatron-core":
+    if not trains(recipe):
         found.append(_no("backend.name", f"= {recipe.backend.name} is not the reference trainer's"))
     return (*violations(recipe), *found)
 

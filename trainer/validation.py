@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.distributed as dist
-from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from llmtrain.trainer.batches import MicroBatch
-from llmtrain.trainer.optimizer import one_or_all
-from llmtrain.trainer.step import Stepper, forward
+from llmtrain.trainer.engine import Work
+from llmtrain.trainer.step import Stepper
 from llmtrain.trainer.tokens import Samples, held_out
 
 
@@ -53,37 +52,17 @@ class Validation:
         return ValidationRow(step=done, validation_loss=loss, validation_seconds=seconds)
 
     def _measure(self) -> float:
-        for chunk in self.stepper.chunks:
-            chunk.eval()
-        with torch.no_grad():
-            losses = self._forward()
-        for chunk in self.stepper.chunks:
-            chunk.train()
-        return self._mean(losses)
-
-    def _forward(self) -> list[torch.Tensor]:
-        recipe, chunks = self.stepper.recipe, self.stepper.chunks
-        reports: list[dict[str, torch.Tensor]] = get_forward_backward_func()(
-            forward_step_func=forward,
-            data_iterator=one_or_all([self._data() for _ in chunks]),
-            model=one_or_all(chunks),
-            num_microbatches=self._count(),
-            seq_length=recipe.model.seq,
-            micro_batch_size=recipe.batch.micro,
-            forward_only=True,
-        )
-        return [report["loss"] for report in reports]
+        work = Work(read=self._read, count=self._count())
+        return self._mean(self.stepper.engine.evaluate(work))
 
     def _count(self) -> int:
         """Micro-batches of each replica."""
         recipe, dp = self.stepper.recipe, self.stepper.position.dp_size
         return held_out(recipe) // (recipe.batch.micro * dp)
 
-    def _data(self) -> Iterator[MicroBatch] | None:
-        position = self.stepper.position
-        ends = position.first_stage or position.last_stage
+    def _read(self) -> Iterator[MicroBatch] | None:
         samples = self.stepper.batches.sets.validation
-        return self._batches(samples) if ends and samples else None
+        return self._batches(samples) if self.stepper.position.reads_tokens and samples else None
 
     def _batches(self, samples: Samples) -> Iterator[MicroBatch]:
         """This replica's, which follow one another as in training: all samples once."""

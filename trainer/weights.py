@@ -8,6 +8,7 @@ residual stream (arXiv 1909.08053, section 3); norms are one and biases zero.
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,9 @@ from llmtrain.trainer.groups import Position
 
 RESIDUAL = ("linear_proj.weight", "linear_fc2.weight")
 """Matrices whose product is added to the residual stream."""
+
+VOCABULARY = ("embedding.word_embeddings.weight", "output_layer.weight")
+"""Matrices with a row for every token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +36,8 @@ class Cut:
     """Tensor parallel ranks, of an expert expert tensor parallel ones."""
     blocks: int = 1
     """Blocks along ``dim`` that are each cut: 2 for gate and up of a gated feed-forward."""
+    vocabulary: bool = False
+    """Its rows are tokens, of which the last are padding."""
 
     def full_shape(self, part: torch.Size) -> list[int]:
         """Shape of the full tensor whose parts have the shape ``part``."""
@@ -50,14 +56,34 @@ class Cut:
         )
 
 
+Names = Mapping[str, str]
+"""Each parameter's name in its module -> its name in the whole model."""
+
+
 @torch.no_grad()
-def fill(chunk: GPTModel, recipe: Recipe, position: Position) -> None:
-    """Set every parameter of ``chunk`` in place."""
-    for local_name, param in chunk.named_parameters():
-        name = global_name(chunk, local_name, first_expert(recipe, position))
+def fill(module: torch.nn.Module, names: Names, recipe: Recipe, position: Position) -> None:
+    """Set every parameter of ``module`` in place."""
+    for local_name, param in module.named_parameters():
+        name = names[local_name]
         cut = cut_of(name, param, recipe, position)
         full = full_tensor(name, cut.full_shape(param.shape), recipe)
         param.copy_(cut.take(full))
+
+
+def cuts(
+    module: torch.nn.Module, names: Names, recipe: Recipe, position: Position
+) -> dict[str, Cut]:
+    """How each parameter of ``module`` is cut, by its name there."""
+    return {
+        name: cut_of(names[name], param, recipe, position)
+        for name, param in module.named_parameters()
+    }
+
+
+def global_names(chunk: GPTModel, recipe: Recipe, position: Position) -> dict[str, str]:
+    """The names of a chunk's parameters in the whole model."""
+    first = first_expert(recipe, position)
+    return {name: global_name(chunk, name, first) for name, _ in chunk.named_parameters()}
 
 
 def first_expert(recipe: Recipe, position: Position) -> int:
@@ -103,6 +129,7 @@ def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -
         rank=position.tp,
         parts=position.tp_size,
         blocks=2 if gated else 1,
+        vocabulary=name in VOCABULARY,
     )
 
 
@@ -127,7 +154,7 @@ def full_tensor(name: str, shape: list[int], recipe: Recipe) -> torch.Tensor:
         # LayerNorm1p stores the distance from 1.
         return torch.zeros(shape) if recipe.model.norm == "layernorm1p" else torch.ones(shape)
     real = list(shape)
-    if name in ("embedding.word_embeddings.weight", "output_layer.weight"):
+    if name in VOCABULARY:
         real[0] = recipe.model.vocab
     full = torch.zeros(shape)
     full[: real[0]].normal_(

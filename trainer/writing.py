@@ -1,4 +1,4 @@
-"""One rank's part of a checkpoint, written by a thread while training goes on.
+"""One rank's part of a checkpoint of megatron-core's engine.
 
 megatron-core plans who writes what. Its own writer starts a process for every file and a manager
 beside them; here the thread writes, and makes the checksums from the bytes that pass through it.
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import torch
@@ -21,16 +20,14 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 from torch.distributed.checkpoint.filesystem import FileSystem, SerializationFormat, _write_item
 
-from llmtrain.trainer.agreement import why
 from llmtrain.trainer.checksums import summed
+from llmtrain.trainer.parts import Part, host_copy
 
 
 @dataclass(kw_only=True, slots=True)
-class Part:
-    """What one rank has to write, and how far it is."""
+class ShardedPart(Part):
+    """In the format that megatron-core calls ``torch_dist``: one file a rank, and an index."""
 
-    folder: Path
-    """Where the files go."""
     small: dict[str, bytes]
     """Files that are in memory already; on the leading rank alone."""
     buckets: list[Any]
@@ -39,45 +36,27 @@ class Part:
     """megatron-core's, which knows how to write the index of all files."""
     index: Any
     """Which tensors the checkpoint holds; on the leading rank alone."""
-    sums: dict[str, str] = field(default_factory=dict, init=False)
-    """Checksums of the files that are written."""
     results: list[Any] = field(default_factory=list, init=False)
     """Where each item was written, for the index."""
-    error: str | None = field(default=None, init=False)
-    """Why it could not be written."""
-    thread: Thread | None = field(default=None, init=False)
-    """Writes."""
 
-    def start(self) -> None:
-        """Begin to write."""
-        self.thread = Thread(target=self.write, name="checkpoint", daemon=True)
-        self.thread.start()
+    def copy(self) -> None:
+        """Of all tensors."""
+        self.buckets = [
+            (path, name, (raw, [(item, host_copy(tensor)) for item, tensor in items]))
+            for path, name, (raw, items) in self.buckets
+        ]
+        torch.cuda.synchronize()
 
-    @property
-    def busy(self) -> bool:
-        """Whether it is still being written."""
-        return self.thread is not None and self.thread.is_alive()
-
-    def wait(self) -> None:
-        """Until it is written."""
-        if self.thread is not None:
-            self.thread.join()
-
-    def write(self) -> None:
-        """Write everything; how it went is in ``error``."""
-        # The main thread asks for the error and tells the other ranks.
+    def write_files(self) -> None:
+        """The small ones first."""
         try:
             for name, content in self.small.items():
                 with summed(self.folder / name, self.sums) as stream:
                     stream.write(content)
             for _, name, items in self.buckets:
                 self._write_bucket(name, items)
-        except OSError as error:
-            self.error = why(error)
-        except Exception as error:
-            self.error = f"{type(error).__name__}: {error}"
-        # The copy of the state is not needed any longer.
-        self.buckets = []
+        finally:
+            self.buckets = []
 
     def _write_bucket(self, name: str, items: tuple[list[Any], list[Any]]) -> None:
         format = SerializationFormat.TORCH_SAVE
@@ -87,10 +66,14 @@ class Part:
                 done = _write_item(self.writer.transforms, raw, data, item, name, format)
                 self.results.append(done)
 
-    def write_index(self, results: list[Any]) -> None:
-        """Write ``.metadata`` from the results of all ranks; on the leading rank."""
+    def tell(self) -> list[Any]:
+        """Where each item was written."""
+        return self.results
+
+    def complete(self, told: list[Any]) -> None:
+        """Write ``.metadata`` from the results of all ranks."""
         self.writer.fs = SummedFiles(self.sums)
-        self.writer.finish(self.index, results)
+        self.writer.finish(self.index, told)
 
 
 class SummedFiles(FileSystem):
@@ -124,7 +107,7 @@ class Planner(TorchDistSaveShardedStrategy):
         self._index: Any = None
         self._validate = True
 
-    def plan(self, state: dict[str, Any], folder: Path, *, leads: bool) -> Part:
+    def plan(self, state: dict[str, Any], folder: Path, *, leads: bool) -> ShardedPart:
         """Who writes what; every rank must call this. Nothing is written or copied yet."""
         # That nobody writes what another does is checked once: it does not change.
         sharded, common = save_preprocess(state, self._validate)
@@ -132,7 +115,7 @@ class Planner(TorchDistSaveShardedStrategy):
         # The writer would start a process for this queue, which is not used here.
         filesystem_async._results_queue = queue.Queue()
         self.async_save(sharded, folder)
-        return Part(
+        return ShardedPart(
             folder=folder,
             small=self._small(common) if leads else {},
             buckets=self._writer.write_buckets,
@@ -148,20 +131,3 @@ class Planner(TorchDistSaveShardedStrategy):
         torch.save(common, buffer)
         config = asdict(CheckpointingConfig(self.backend, self.version))
         return {"common.pt": buffer.getvalue(), "metadata.json": json.dumps(config).encode()}
-
-
-def copied(buckets: list[Any]) -> list[Any]:
-    """The buckets with tensors of their own in host memory, which training does not change."""
-    copy: list[Any] = [(path, name, (raw, _host(items))) for path, name, (raw, items) in buckets]
-    torch.cuda.synchronize()
-    return copy
-
-
-def _host(items: list[tuple[Any, torch.Tensor]]) -> list[tuple[Any, torch.Tensor]]:
-    return [(item, _copy(tensor)) for item, tensor in items]
-
-
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    # From pinned memory a GPU is copied at full speed.
-    to = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.is_cuda)
-    return to.copy_(tensor, non_blocking=True)

@@ -12,6 +12,7 @@ from llmtrain.planner.plan import Plan
 BACKENDS = MappingProxyType(
     {
         "megatron-core": "llmtrain.launchers.backends.megatron_core",
+        "megatron-core+deepspeed": "llmtrain.launchers.backends.megatron_core_deepspeed",
         "megatron-lm": "llmtrain.launchers.backends.megatron_lm",
         "megatron-deepspeed": "llmtrain.launchers.backends.megatron_deepspeed",
         "deepspeed": "llmtrain.launchers.backends.deepspeed",

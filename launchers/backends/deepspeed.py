@@ -1,20 +1,25 @@
-"""Plain DeepSpeed: a script of the user's, which gets the JSON. Model and schedule are its own."""
+"""DeepSpeed without tensor parallelism: the reference trainer, or a script of the user's.
+
+A script at ``backend.path`` gets the JSON; model and schedule are its own.
+"""
 
 from typing import Any
 
+from llmtrain.config.reference import trains
+from llmtrain.launchers.backends import megatron_core_deepspeed
 from llmtrain.launchers.backends.deepspeed_json import FILE, as_text, engine_config
 from llmtrain.launchers.launch import Program
 from llmtrain.planner.plan import Plan
 
 
 def program(plan: Plan) -> Program:
-    """The script at ``backend.path``, with the flag of ``deepspeed.add_config_arguments``."""
-    path = plan.recipe.backend.path
+    """The trainer, or the script with the flag of ``deepspeed.add_config_arguments``."""
+    if trains(plan.recipe):
+        return megatron_core_deepspeed.program(plan)
     return Program(
-        script=path or "train.py",
+        script=plan.recipe.backend.path,
         arguments=("--deepspeed_config", FILE),
         files={FILE: as_text(config(plan))},
-        missing=() if path else ("backend.path",),
         warnings=("model, data and learning-rate schedule are the script's own",),
     )
 

@@ -14,6 +14,8 @@ import pytest
 from llmtrain.config.build import build
 from llmtrain.config.files import dump_recipe
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends import program
+from llmtrain.planner.plan import make_plan
 
 GPT: dict[str, Any] = {
     "layers": 4,
@@ -86,6 +88,14 @@ def tiny(steps: int = 4, **groups: Any) -> Recipe:
         "run": {"steps": steps, "seed": 1},
     }
     return build(Recipe, data | groups)
+
+
+def prepare(recipe: Recipe, folder: Path) -> None:
+    """What a launch leaves for the trainer: the recipe, and the files of its backend."""
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    if recipe.backend.name != "megatron-core":
+        for name, text in program(make_plan(recipe)).files.items():
+            (folder / name).write_text(text)
 
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
@@ -167,7 +177,7 @@ class Trial:
 
     def change(self, **groups: Any) -> None:
         """Go on with another recipe: ``groups`` as in :func:`tiny`."""
-        (self.folder / "recipe.yaml").write_text(dump_recipe(tiny(**groups)))
+        prepare(tiny(**groups), self.folder)
 
     def losses(self) -> dict[int, float]:
         """Loss by step; where a step came again, the last."""
@@ -208,7 +218,7 @@ class Lab:
         folder = self.root / f"run-{len(list(self.root.iterdir()))}"
         folder.mkdir()
         recipe = tiny(steps, **groups)
-        (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+        prepare(recipe, folder)
         return Trial(folder=folder, recipe=recipe, ranks=self.ranks)
 
 

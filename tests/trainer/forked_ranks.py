@@ -18,7 +18,7 @@ from pathlib import Path
 SECONDS = 240.0
 """How long the ranks of a run may take; what hangs is killed."""
 
-WARM = ("trainer.run", "trainer.device", "trainer.__main__")
+WARM = ("trainer.run", "trainer.device", "trainer.megatron_engine", "trainer.__main__")
 """What every rank imports."""
 
 

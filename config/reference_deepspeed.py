@@ -1,0 +1,150 @@
+"""What the reference trainer cannot train with DeepSpeed's engine, and what that engine cannot."""
+
+from math import log2
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import Missing
+
+
+def half_weights(recipe: Recipe) -> bool:
+    """Whether weights have 16 bits."""
+    return recipe.precision.kind != "fp32"
+
+
+def has_no_optimizer(recipe: Recipe) -> bool:
+    """Whether DeepSpeed lacks an optimizer for these numbers.
+
+    Source: DeepSpeed 0.19.8 ``runtime/engine.py`` (``_do_optimizer_sanity_check``): without ZeRO
+    the numbers of weights and of summed gradients must be the same.
+    """
+    return recipe.optim.zero == 0 and half_weights(recipe) and recipe.optim.grad_dtype == "fp32"
+
+
+def sums_in_bf16(recipe: Recipe) -> bool:
+    """Whether a pipeline would sum many micro-batches in bf16.
+
+    Source: the same function, which warns that this is not safe; its BF16 optimizer, ZeRO-1 with
+    fp32 sums, is what the pipeline engine is made for.
+    """
+    bf16 = recipe.precision.kind == "bf16"
+    return bf16 and recipe.parallel.pp > 1 and recipe.optim.grad_dtype != "fp32"
+
+
+ENGINE = (
+    Missing(
+        key="optim.zero",
+        when=has_no_optimizer,
+        why="DeepSpeed sums gradients of 16-bit weights in fp32 from ZeRO stage 1 on",
+        overrides=("optim.zero=1",),
+    ),
+    Missing(
+        key="optim.grad_dtype",
+        when=sums_in_bf16,
+        why="DeepSpeed's pipeline needs fp32 sums to be safe in bf16",
+        overrides=("optim.grad_dtype=fp32", "optim.zero=1"),
+    ),
+    Missing(
+        key="precision.initial_loss_scale",
+        when=lambda recipe: (
+            recipe.precision.kind == "fp16"
+            and recipe.precision.loss_scale is None
+            and not log2(recipe.precision.initial_loss_scale).is_integer()
+        ),
+        why="DeepSpeed's JSON gives it as a power of two",
+    ),
+    Missing(
+        key="optim.offload",
+        when=lambda recipe: recipe.optim.offload and recipe.optim.zero == 0,
+        why="DeepSpeed offloads what ZeRO has cut; it needs stage 1 or more",
+        overrides=("optim.zero=1",),
+    ),
+    Missing(
+        key="precision.kind",
+        when=lambda recipe: recipe.precision.kind == "fp8",
+        why="DeepSpeed's JSON has fp32, fp16 and bf16",
+    ),
+)
+"""Of the engine, whoever uses it."""
+
+PIPELINE = (
+    Missing(
+        # ``runtime/pipe/engine.py`` asserts it.
+        key="optim.zero",
+        when=lambda recipe: recipe.parallel.pp > 1 and recipe.optim.zero > 1,
+        why="DeepSpeed's pipeline works with ZeRO 0 and 1",
+        overrides=("optim.zero=1",),
+    ),
+    Missing(
+        key="parallel.vpp",
+        when=lambda recipe: recipe.parallel.vpp > 1,
+        why="DeepSpeed's schedule has no virtual stages",
+        overrides=("parallel.vpp=1",),
+    ),
+    Missing(
+        # ``runtime/pipe/topology.py``: axes pipe, data, model.
+        key="parallel.order",
+        when=lambda recipe: recipe.parallel.pp > 1 and recipe.parallel.order != "tp-cp-ep-dp-pp",
+        why="DeepSpeed's pipeline lays the ranks of a tensor parallel group together, stages apart",
+        overrides=("parallel.order=tp-cp-ep-dp-pp",),
+    ),
+    Missing(
+        key="parallel.cp",
+        when=lambda recipe: recipe.parallel.pp > 1 and recipe.parallel.cp > 1,
+        why="DeepSpeed's pipeline has no context parallel axis",
+    ),
+    Missing(
+        key="model.mtp",
+        when=lambda recipe: recipe.parallel.pp > 1 and recipe.model.mtp > 0,
+        why="a stage of DeepSpeed's pipeline hands on one tensor",
+    ),
+    Missing(
+        key="recompute.method",
+        when=lambda recipe: (
+            recipe.parallel.pp > 1
+            and recipe.recompute.kind == "full"
+            and recipe.recompute.method == "block"
+        ),
+        why="DeepSpeed's pipeline recomputes groups of layers, all of them",
+        overrides=("recompute.method=uniform",),
+    ),
+)
+"""Of stages."""
+
+TRAINER = (
+    Missing(
+        key="optim.zero",
+        when=lambda recipe: recipe.optim.zero == 0 and half_weights(recipe),
+        why="without ZeRO DeepSpeed has no norm of 16-bit gradients that a guard could look at",
+        overrides=("optim.zero=1",),
+    ),
+    Missing(
+        key="optim.overlap_param_gather",
+        when=lambda recipe: recipe.optim.overlap_param_gather and recipe.optim.zero < 3,
+        why="DeepSpeed gathers weights behind the update; with ZeRO-3 as they are needed",
+        overrides=("optim.overlap_param_gather=false",),
+    ),
+)
+"""Of the trainer around the engine."""
+
+
+def _one(name: str, what: str) -> Missing:
+    """A degree of parallelism that plain DeepSpeed has not."""
+    return Missing(
+        key=f"parallel.{name}",
+        when=lambda recipe: (
+            recipe.backend.name == "deepspeed" and getattr(recipe.parallel, name) > 1
+        ),
+        why=f"the backend deepspeed is without {what}; megatron-core+deepspeed has it",
+        overrides=("backend=megatron-core+deepspeed",),
+    )
+
+
+MISSING = (
+    *ENGINE,
+    *PIPELINE,
+    *TRAINER,
+    _one("tp", "tensor parallel"),
+    _one("ep", "expert parallel"),
+    _one("cp", "context parallel"),
+)
+"""All of it."""

@@ -1,0 +1,1 @@
+"""DeepSpeed's engine around megatron-core's layers."""

@@ -1,0 +1,100 @@
+"""What both of DeepSpeed's engines share: optimizer, loss scale, state."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core.transformer.moe.moe_utils import MoEAuxLossAutoScaler
+from megatron.core.transformer.multi_token_prediction import MTPLossAutoScaler
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.trainer.deepspeed.files import FilesPart, Recorder
+from llmtrain.trainer.deepspeed.optimizer import Norms
+from llmtrain.trainer.deepspeed.universal import Sharding, converted
+from llmtrain.trainer.engine import Work
+from llmtrain.trainer.groups import Position
+
+
+class DeepSpeed(ABC):
+    """One rank of it; see :class:`llmtrain.trainer.engine.Engine`."""
+
+    def __init__(self, recipe: Recipe, position: Position, engine: Any, sharding: Sharding) -> None:
+        """Around what ``deepspeed.initialize`` has made of a filled model."""
+        self.recipe, self.position, self.engine = recipe, position, engine
+        self.norm = 0.0
+        self._sharding = sharding
+        self._norms = Norms(engine, recipe.optim.clip)
+        self._recorder = Recorder(engine.checkpoint_engine)
+        engine.checkpoint_engine = self._recorder
+
+    @property
+    def loss_scale(self) -> float:
+        """The optimizer's, with fp16."""
+        return float(getattr(self.engine.optimizer, "loss_scale", 1.0))
+
+    def forward_backward(self, work: Work, rate: float) -> list[torch.Tensor]:
+        """By DeepSpeed's schedule; the update is left."""
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        micro, replicas = self.recipe.batch.micro, self.engine.dp_world_size
+        # A batch ramp changes the number of micro-batches.
+        self.engine.set_train_batch_size(work.count * micro * replicas)
+        self._scale_other_losses(work.count)
+        return self.gradients(work)
+
+    @abstractmethod
+    def gradients(self, work: Work) -> list[torch.Tensor]:
+        """Forward and backward passes; the mean loss of each micro-batch."""
+
+    @abstractmethod
+    def take_step(self) -> None:
+        """Let DeepSpeed update."""
+
+    def update(self) -> bool:
+        """Adam; whether a gradient of fp16 has overflowed."""
+        self.take_step()
+        self.norm = self._norms.last()
+        overflowed = self.recipe.precision.kind == "fp16" and not math.isfinite(self.norm)
+        self.norm = 0.0 if overflowed else self.norm
+        return overflowed
+
+    def pass_over(self) -> None:
+        """Let DeepSpeed find a norm that is no number: it then forgets the gradients."""
+        with self._norms.vetoed():
+            self.take_step()
+        self.norm = 0.0
+
+    def _scale_other_losses(self, count: int) -> None:
+        """Balance of experts and tokens further on: they join the loss in its backward pass."""
+        scale = torch.tensor(self.loss_scale / count)
+        MoEAuxLossAutoScaler.set_loss_scale(scale)
+        MTPLossAutoScaler.set_loss_scale(scale)
+
+    def part(self, folder: Path, facts: dict[str, Any]) -> FilesPart:
+        """DeepSpeed's own files; the folder's name is what it calls a tag."""
+        more = {**facts, "universal_checkpoint_info": self._sharding.info}
+        files = self._recorder.record(
+            lambda: self.engine.save_checkpoint(
+                str(folder.parent), tag=folder.name, client_state=more, save_latest=False
+            )
+        )
+        return FilesPart(folder=folder, files=files)
+
+    def restore(self, path: Path) -> dict[str, Any]:
+        """From the same layout; from another by way of DeepSpeed's universal checkpoint."""
+        with converted(path, self._sharding) as (readable, universal):
+            # The configuration is asked each time.
+            self.engine._config.load_universal_checkpoint = universal
+            _, facts = self.engine.load_checkpoint(
+                str(readable.parent), tag=readable.name, load_lr_scheduler_states=False
+            )
+        self.engine._config.load_universal_checkpoint = False
+        return {"step": facts["step"], "more": facts["more"]}
+
+
+def mean(losses: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """The mean of each, without its graph."""
+    return [loss.detach().float().mean() for loss in losses]
