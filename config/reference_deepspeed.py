@@ -3,7 +3,7 @@
 from math import log2
 
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.reference import Missing
+from llmtrain.config.reference import Missing, on_cpu
 
 
 def half_weights(recipe: Recipe) -> bool:
@@ -88,29 +88,42 @@ PIPELINE = (
         overrides=("parallel.order=tp-cp-ep-dp-pp",),
     ),
     Missing(
-        key="parallel.cp",
-        when=lambda recipe: recipe.parallel.pp > 1 and recipe.parallel.cp > 1,
-        why="DeepSpeed's pipeline has no context parallel axis",
-    ),
-    Missing(
         key="model.mtp",
         when=lambda recipe: recipe.parallel.pp > 1 and recipe.model.mtp > 0,
         why="a stage of DeepSpeed's pipeline hands on one tensor",
     ),
     Missing(
-        key="recompute.method",
+        key="recompute.layers",
         when=lambda recipe: (
             recipe.parallel.pp > 1
             and recipe.recompute.kind == "full"
-            and recipe.recompute.method == "block"
+            and (recipe.recompute.method != "uniform" or recipe.recompute.layers != 1)
         ),
-        why="DeepSpeed's pipeline recomputes groups of layers, all of them",
-        overrides=("recompute.method=uniform",),
+        why="on DeepSpeed's pipeline the trainer recomputes every layer by itself",
+        overrides=("recompute.method=uniform", "recompute.layers=1"),
     ),
 )
 """Of stages."""
 
 TRAINER = (
+    Missing(
+        # ``runtime/config.py`` (``_batch_assertion``).
+        key="parallel.cp",
+        when=lambda recipe: recipe.parallel.cp > 1,
+        why="DeepSpeed's batch arithmetic takes context parallel ranks for replicas",
+    ),
+    Missing(
+        key="parallel.ep",
+        when=lambda recipe: recipe.parallel.ep > 1,
+        why="DeepSpeed cuts and saves the experts of its own layers only, not megatron-core's",
+        overrides=("parallel.ep=1",),
+    ),
+    Missing(
+        # ``runtime/engine.py`` (``_do_sanity_check``) asks the processor for products in fp16.
+        key="precision.kind",
+        when=lambda recipe: recipe.precision.kind == "fp16" and on_cpu(recipe),
+        why="DeepSpeed refuses fp16 on a CPU",
+    ),
     Missing(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero == 0 and half_weights(recipe),
@@ -144,7 +157,5 @@ MISSING = (
     *PIPELINE,
     *TRAINER,
     _one("tp", "tensor parallel"),
-    _one("ep", "expert parallel"),
-    _one("cp", "context parallel"),
 )
 """All of it."""

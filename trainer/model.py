@@ -2,6 +2,7 @@
 
 import torch
 from megatron.core.models.gpt import GPTModel
+from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from llmtrain.config.recipe import Recipe
@@ -54,21 +55,31 @@ class Gpt(GPTModel):
 
     def hide_padding(self, vocab: int, tp_rank: int) -> None:
         """Remember how many of this rank's rows, from the first, are real tokens."""
-        self.real_rows = self.vocab_size
-        if self.post_process:
-            rows = self.vocab_size // self.config.tensor_model_parallel_size
-            self.real_rows = min(max(vocab - tp_rank * rows, 0), rows)
+        ranks = self.config.tensor_model_parallel_size
+        self.real_rows = real_rows(vocab, self.vocab_size, tp_rank, ranks)
 
     def compute_language_model_loss(
         self, labels: torch.Tensor, logits: torch.Tensor
     ) -> torch.Tensor:
-        """Loss of every token in nats, shape (b, s), from logits (s, b, padded vocab / tp).
+        """Loss of every token in nats, shape (b, s), from logits (s, b, padded vocab / tp)."""
+        return token_losses(logits, labels, self.real_rows)
 
-        A padded entry has probability zero, so the loss is the same however much padding the
-        tensor parallel size asks for.
-        """
-        if self.real_rows < logits.shape[-1]:
-            logits = logits.clone()
-            logits[..., self.real_rows :] = float("-inf")
-        loss: torch.Tensor = super().compute_language_model_loss(labels, logits)
-        return loss
+
+def real_rows(vocab: int, padded: int, rank: int, ranks: int) -> int:
+    """How many of a tensor parallel rank's rows of the vocabulary are tokens, not padding."""
+    rows = padded // ranks
+    return min(max(vocab - rank * rows, 0), rows)
+
+
+def token_losses(logits: torch.Tensor, labels: torch.Tensor, real: int) -> torch.Tensor:
+    """Loss of every token in nats, shape (b, s), from logits (s, b, padded vocab / tp).
+
+    A padded entry has probability zero, so the loss is the same however much padding the tensor
+    parallel size asks for. ``labels`` are (b, s).
+    """
+    if real < logits.shape[-1]:
+        logits = logits.clone()
+        logits[..., real:] = float("-inf")
+    by_place = labels.transpose(0, 1).contiguous()
+    losses: torch.Tensor = vocab_parallel_cross_entropy(logits.float(), by_place)
+    return losses.transpose(0, 1).contiguous()

@@ -103,15 +103,22 @@ def global_name(chunk: GPTModel, name: str, first_expert: int) -> str:
     """
     if name == "output_layer.weight" and chunk.share_embeddings_and_output_weights:
         return "embedding.word_embeddings.weight"
-    if expert := EXPERT.search(name):
-        number = first_expert + int(expert[1] or expert[3])
-        name = f"{name[: expert.start()]}.experts.{number}.{expert[2]}"
+    name = expert_name(name, first_expert)
     head, found, tail = name.partition("decoder.layers.")
     if not found:
         return name
     index, rest = tail.split(".", 1)
     layer = chunk.decoder.layers[int(index)].layer_number - 1
     return f"{head}decoder.layers.{layer}.{rest}"
+
+
+def expert_name(name: str, first: int) -> str:
+    """The name with the number of the expert in the whole layer, if it is an expert's."""
+    expert = EXPERT.search(name)
+    if not expert:
+        return name
+    number = first + int(expert[1] or expert[3])
+    return f"{name[: expert.start()]}.experts.{number}.{expert[2]}"
 
 
 def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -> Cut:

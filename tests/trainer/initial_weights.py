@@ -36,7 +36,7 @@ def compare(recipe: Recipe) -> dict[str, list[dict[str, float]]]:
     tensor_parallel.model_parallel_cuda_manual_seed(1)
     (stage,) = model.build(recipe, position, device)
     theirs = statistics(stage)
-    weights.fill(stage, recipe, position)
+    weights.fill(stage, weights.global_names(stage, recipe, position), recipe, position)
     ours = statistics(stage)
     groups.leave()
     return {name: [theirs[name], ours[name]] for name in theirs}

@@ -19,9 +19,9 @@ def begin(recipe: Recipe, position: Position, device: Device, folder: Path) -> E
     prepare(device)
     config: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     if position.pp_size > 1:
-        from llmtrain.trainer.deepspeed.pipeline import PipelineEngine
+        from llmtrain.trainer.deepspeed.pipeline import StageEngine
 
-        return PipelineEngine(recipe, position, device, config)
+        return StageEngine(recipe, position, device, config)
     from llmtrain.trainer.deepspeed.replicas import ReplicaEngine
 
     return ReplicaEngine(recipe, position, device, config)

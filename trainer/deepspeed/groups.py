@@ -7,36 +7,23 @@ from megatron.core import parallel_state
 
 
 class Groups:
-    """The ``mpu`` of ``deepspeed.initialize``.
+    """The ``mpu`` of ``deepspeed.initialize``, which wants an object with these methods."""
 
-    DeepSpeed 0.19 wants an object with these methods. Its data parallel group is all ranks that
-    hold the same weights, so context parallel ranks are in it: their gradients are averaged too.
-    """
-
-    get_model_parallel_group = staticmethod(parallel_state.get_tensor_model_parallel_group)
-    get_model_parallel_rank = staticmethod(parallel_state.get_tensor_model_parallel_rank)
-    get_model_parallel_world_size = staticmethod(
+    get_data_parallel_group = staticmethod(parallel_state.get_data_parallel_group)
+    get_data_parallel_rank = staticmethod(parallel_state.get_data_parallel_rank)
+    get_data_parallel_world_size = staticmethod(parallel_state.get_data_parallel_world_size)
+    get_tensor_model_parallel_group = staticmethod(parallel_state.get_tensor_model_parallel_group)
+    get_tensor_model_parallel_rank = staticmethod(parallel_state.get_tensor_model_parallel_rank)
+    get_tensor_model_parallel_world_size = staticmethod(
         parallel_state.get_tensor_model_parallel_world_size
     )
-    get_tensor_model_parallel_group = get_model_parallel_group
-    get_tensor_model_parallel_rank = get_model_parallel_rank
-    get_tensor_model_parallel_world_size = get_model_parallel_world_size
-
-    def get_data_parallel_group(self) -> Any:
-        """Of this rank."""
-        return parallel_state.get_data_parallel_group(with_context_parallel=True)
+    get_model_parallel_group = get_tensor_model_parallel_group
+    get_model_parallel_rank = get_tensor_model_parallel_rank
+    get_model_parallel_world_size = get_tensor_model_parallel_world_size
 
     def get_data_parallel_group_ranks(self) -> list[int]:
-        """Its global ranks."""
-        return dist.get_process_group_ranks(self.get_data_parallel_group())
-
-    def get_data_parallel_rank(self) -> int:
-        """This rank's number in it."""
-        return dist.get_rank(self.get_data_parallel_group())
-
-    def get_data_parallel_world_size(self) -> int:
-        """Its size."""
-        return dist.get_world_size(self.get_data_parallel_group())
+        """Global ranks of the replicas."""
+        return dist.get_process_group_ranks(parallel_state.get_data_parallel_group())
 
 
 def sum_over_tensor_ranks(params: Any) -> None:
