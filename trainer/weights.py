@@ -129,7 +129,7 @@ def cut_of(name: str, param: torch.Tensor, recipe: Recipe, position: Position) -
     """
     if ".experts." in name:
         return _expert_cut(name, recipe, position)
-    parallel = getattr(param, "tensor_model_parallel", False) and position.tp_size > 1
+    parallel = getattr(param, "tensor_model_parallel", False)
     gated = "linear_fc1" in name and recipe.model.gated
     return Cut(
         dim=getattr(param, "partition_dim", None) if parallel else None,
@@ -145,11 +145,9 @@ def _expert_cut(name: str, recipe: Recipe, position: Position) -> Cut:
 
     By name, since a grouped layer does not mark its parameters.
     """
-    if position.etp_size == 1 or name.endswith("linear_fc2.bias"):
-        dim = None
-    else:
-        dim = 0 if "linear_fc1" in name else 1
-    blocks = 2 if "linear_fc1" in name and recipe.model.gated else 1
+    first = "linear_fc1" in name
+    dim = None if name.endswith("linear_fc2.bias") else 1 - first
+    blocks = 2 if first and recipe.model.gated else 1
     return Cut(dim=dim, rank=position.etp, parts=position.etp_size, blocks=blocks)
 
 

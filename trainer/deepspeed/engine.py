@@ -29,6 +29,9 @@ class DeepSpeed(ABC):
         self._norms = Norms(engine, recipe.optim.clip)
         self._recorder = Recorder(engine.checkpoint_engine)
         engine.checkpoint_engine = self._recorder
+        # It would put its scripts beside the checkpoints.
+        engine._copy_recovery_script = lambda folder: None
+        self._decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
 
     @property
     def loss_scale(self) -> float:
@@ -37,8 +40,11 @@ class DeepSpeed(ABC):
 
     def forward_backward(self, work: Work, rate: float) -> list[torch.Tensor]:
         """By DeepSpeed's schedule; the update is left."""
-        for group in self.engine.optimizer.param_groups:
+        groups = self.engine.optimizer.param_groups
+        for group, decay in zip(groups, self._decays, strict=True):
             group["lr"] = rate
+            # With stage 3 a universal checkpoint gives every group what the first one had.
+            group["weight_decay"] = decay
         micro, replicas = self.recipe.batch.micro, self.engine.dp_world_size
         # A batch ramp changes the number of micro-batches.
         self.engine.set_train_batch_size(work.count * micro * replicas)
@@ -89,10 +95,27 @@ class DeepSpeed(ABC):
             # The configuration is asked each time.
             self.engine._config.load_universal_checkpoint = universal
             _, facts = self.engine.load_checkpoint(
-                str(readable.parent), tag=readable.name, load_lr_scheduler_states=False
+                str(readable.parent),
+                tag=readable.name,
+                load_lr_scheduler_states=False,
+                # The empty entries are missing, see Recorder.
+                load_module_strict=False,
             )
         self.engine._config.load_universal_checkpoint = False
+        part_steps(self.engine.optimizer)
         return {"step": facts["step"], "more": facts["more"]}
+
+
+def part_steps(optimizer: Any) -> None:
+    """Give every parameter a step count of its own.
+
+    With stage 3 they are one tensor after a universal checkpoint, and torch's Adam, which counts
+    in place, would count one step several times.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    for state in inner.state.values():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"] = state["step"].clone()
 
 
 def mean(losses: Iterable[torch.Tensor]) -> list[torch.Tensor]:

@@ -30,8 +30,16 @@ class Recorder(CheckpointEngine):
         """Nothing is begun."""
 
     def save(self, state_dict: Any, path: str) -> None:
-        """Keep it."""
-        self._files[Path(path).name] = state_dict
+        """Keep it, without the empty entries of megatron-core's layers.
+
+        They stand for the state of Transformer Engine, and ``ds_to_universal`` takes them for
+        weights.
+        """
+        held = dict(state_dict)
+        if isinstance(held.get("module"), dict):
+            weights = held["module"].items()
+            held["module"] = {name: tensor for name, tensor in weights if tensor is not None}
+        self._files[Path(path).name] = held
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """The folder is there."""

@@ -31,8 +31,11 @@ VERSION = 0.2
 OPTIMIZER = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt")
 """Names of ZeRO's files: the replica, and the rank among those that hold one model together."""
 
+MODEL_FILE = "_model_states.pt"
+"""Ends the names of files that hold weights."""
+
 MODEL = re.compile(r"(?:zero_pp_rank_\d+_)?mp_rank_(\d+)_model_states\.pt")
-"""Names of the files that hold weights."""
+"""Their whole names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +44,8 @@ class Layout:
 
     replicas: int
     """Ranks that share the optimizer's state; 0 without ZeRO."""
+    sharded: bool
+    """The weights are cut over the replicas too: ZeRO-3."""
     parts: int
     """Ranks that hold one model together: tp x pp."""
 
@@ -57,7 +62,8 @@ class Layout:
         if not held:
             says = f"{path.name} was not written by DeepSpeed"
             raise RunError(says, hint="`llmtrain resume` goes on with the backend of the run")
-        return cls(replicas=len(shared), parts=len(held))
+        sharded = any(name.endswith(MODEL_FILE) and name.startswith("zero_pp") for name in names)
+        return cls(replicas=len(shared), sharded=sharded, parts=len(held))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +84,11 @@ class Sharding:
         zero = recipe.optim.zero
         replicas = position.dp_size * position.cp_size if zero else 0
         return cls(
-            layout=Layout(replicas=replicas, parts=position.tp_size * position.pp_size),
+            layout=Layout(
+                replicas=replicas,
+                sharded=zero == 3,
+                parts=position.tp_size * position.pp_size,
+            ),
             info=described(merged, recipe.model.vocab),
         )
 
@@ -124,13 +134,25 @@ def converted(path: Path, sharding: Sharding) -> Iterator[tuple[Path, bool]]:
         raise RunError(error)
     yield universal, True
     dist.barrier()
-    from_leader(lambda: shutil.rmtree(universal, ignore_errors=True))
+    from_leader(lambda: forget(universal))
+
+
+def forget(universal: Path) -> None:
+    """Remove what was only made to be read."""
+    shutil.rmtree(universal, ignore_errors=True)
+    universal.with_name("latest_universal").unlink(missing_ok=True)
 
 
 def convert(path: Path, universal: Path, written: Layout, wanted: Layout) -> str | None:
     """Make the universal checkpoint; why it could not be made."""
-    if not written.replicas or not wanted.replicas:
+    if bool(written.replicas) != bool(wanted.replicas):
         return f"{path.name} was written {zero(written)}, and this run is {zero(wanted)}"
+    if not written.replicas:
+        return f"{path.name} was written without ZeRO, which tp and pp cannot leave"
+    if written.sharded != wanted.sharded:
+        return f"{path.name} was written {zero(written)}, and this run is {zero(wanted)}"
+    if wanted.sharded and max(written.parts, wanted.parts) > 1:
+        return f"{path.name}: DeepSpeed reads ZeRO-3 with tensor parallel in its own layout only"
     shutil.rmtree(universal, ignore_errors=True)
     words = ["--input_folder", str(path), "--output_folder", str(universal)]
     done = subprocess.run(
@@ -147,4 +169,6 @@ def convert(path: Path, universal: Path, written: Layout, wanted: Layout) -> str
 
 def zero(layout: Layout) -> str:
     """In words."""
-    return "with ZeRO" if layout.replicas else "without ZeRO"
+    if layout.sharded:
+        return "with ZeRO-3"
+    return "with ZeRO-1 or 2" if layout.replicas else "without ZeRO"
