@@ -18,7 +18,14 @@ from pathlib import Path
 SECONDS = 240.0
 """How long the ranks of a run may take; what hangs is killed."""
 
-WARM = ("trainer.run", "trainer.device", "trainer.megatron_engine", "trainer.__main__")
+WARM = (
+    "trainer.run",
+    "trainer.device",
+    "trainer.megatron_engine",
+    "trainer.deepspeed.pipeline",
+    "trainer.deepspeed.replicas",
+    "trainer.__main__",
+)
 """What every rank imports."""
 
 
@@ -27,6 +34,7 @@ def prepare() -> None:
     without_cuda = import_module("llmtrain.trainer.without_cuda")
     without_cuda.install()
     vars(without_cuda)["install"] = lambda: None
+    os.environ["DS_ACCELERATOR"] = "cpu"
     for name in WARM:
         import_module(f"llmtrain.{name}")
     import_module("torch.utils.tensorboard")

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 LATENT = {"layers": 4, "hidden": 32, "heads": 4, "vocab": 250, "seq": 32, "mla": {}}
 
+BOTH = {"name": "megatron-core+deepspeed"}
+
 REFUSED: dict[str, dict[str, Any]] = {
     "precision.kind": {"precision": {"kind": "fp8"}},
     "optim.zero": {"optim": {"zero": 3}},
     "recompute.modules": {"recompute": {"kind": "selective", "modules": ["moe_act"]}},
     "recompute.layers": {"recompute": {"kind": "full", "layers": 3}},
     "parallel.sequence": {"gpus": 2, "parallel": {"tp": 2}, "model": LATENT},
-    "backend.name": {"backend": {"name": "deepspeed"}},
+    "backend.name": {"backend": {"name": "deepspeed", "path": "train.py"}},
+    "parallel.vpp": {"backend": BOTH, "gpus": 2, "parallel": {"pp": 2, "vpp": 2}},
+    "parallel.tp": {"backend": {"name": "deepspeed"}, "gpus": 2, "parallel": {"tp": 2}},
+    "parallel.cp": {"backend": BOTH, "gpus": 2, "parallel": {"cp": 2}},
     "batch.global": {"gpus": 2, "batch": {"micro": 3, "global": 4}},
     "kernels.cuda_graphs": {"kernels": {"cuda_graphs": True}},
 }

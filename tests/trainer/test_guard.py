@@ -96,6 +96,39 @@ def test_a_spike(lab: Lab, corpus: Path) -> None:
     assert back.events()[-1] == ("finished", STEPS)
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"optim": {"lr": 1e-2, "zero": 0}},
+        {"optim": {"lr": 1e-2, "zero": 2}},
+        {"optim": {"lr": 1e-2, "zero": 3}},
+        {"optim": {"lr": 1e-2, "zero": 1}, "parallel": {"pp": 2}},
+        {
+            "optim": {"lr": 1e-2, "zero": 1},
+            "parallel": {"pp": 2},
+            "precision": {"kind": "bf16"},
+        },
+    ],
+)
+def test_a_spike_by_deepspeed(lab: Lab, corpus: Path, layout: dict[str, Any]) -> None:
+    """Whatever finds the norm: skipped, a step leaves weights and moments as they were."""
+    gpus = layout.get("parallel", {}).get("pp", 1)
+    keys = {"gpus": gpus, "backend": {"name": "megatron-core+deepspeed"}, **layout}
+    skipped, stopped = (lab.trial(**alike(corpus, spike=rule) | keys) for rule in ("skip", "stop"))
+    skipped.train()
+    assert any(stopped.statuses(gpus))
+
+    action, cause, step, _ = judged(skipped)[0]
+    assert (action, cause) == ("skip", "spike")
+    assert [row["step"] for row in skipped.lines("metrics") if row["grad_norm"] is None] == [
+        line[2] for line in judged(skipped)
+    ]
+    assert stopped.checkpoints()[-1] == f"step-{step - 1:08d}"
+    stopped.change(**alike(corpus, spike="skip") | keys)
+    stopped.train()
+    assert stopped.losses() == skipped.losses()
+
+
 def test_nan(lab: Lab) -> None:
     """A loss that is no number stops the run, or is passed over as often as the limit says."""
     wild: dict[str, Any] = {"steps": 8, "optim": {"lr": 1e30}}

@@ -109,9 +109,94 @@ OTHERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 """Shape, name and keys of the others."""
 
+BOTH = {"name": "megatron-core+deepspeed"}
+
+PLAIN = {"name": "deepspeed"}
+
+
+def zero(stage: int, **more: Any) -> dict[str, Any]:
+    """ZeRO by DeepSpeed."""
+    return ADAM | {"zero": stage} | more
+
+
+DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    *(
+        (
+            "gpt",
+            f"tp 2, dp 2, ZeRO-{stage}",
+            {"gpus": 4, "backend": BOTH, "parallel": {"tp": 2}, "optim": zero(stage)},
+        )
+        for stage in (1, 2, 3)
+    ),
+    *(
+        ("llama", f"dp 2, ZeRO-{stage}", {"gpus": 2, "backend": PLAIN, "optim": zero(stage)})
+        for stage in (0, 1, 2, 3)
+    ),
+    *(
+        (
+            "gpt",
+            f"dp 2, ZeRO-{stage}, offload",
+            {"gpus": 2, "backend": PLAIN, "optim": zero(stage, offload=True)},
+        )
+        for stage in (1, 2, 3)
+    ),
+    (
+        "llama",
+        "tp 2 with sequence parallel, dp 2, ZeRO-2",
+        {"gpus": 4, "backend": BOTH, "parallel": {"tp": 2, "sequence": True}, "optim": zero(2)},
+    ),
+    ("llama", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}}),
+    ("gpt", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)}),
+    (
+        "gpt",
+        "pp 2, dp 2, ZeRO-1",
+        {"gpus": 4, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)},
+    ),
+    (
+        "gpt",
+        "tp 2 with sequence parallel, pp 2, ZeRO-1",
+        {
+            "gpus": 4,
+            "backend": BOTH,
+            "parallel": {"tp": 2, "sequence": True, "pp": 2},
+            "optim": zero(1),
+        },
+    ),
+    (
+        "llama",
+        "uneven pp 3, full recompute",
+        {
+            "gpus": 3,
+            "backend": BOTH,
+            "parallel": {"pp": 3, "layers_per_stage": [1, 2, 1]},
+            "recompute": {"kind": "full"},
+        },
+    ),
+    (
+        "llama",
+        "full recompute, ZeRO-3",
+        {"gpus": 2, "backend": PLAIN, "optim": zero(3), "recompute": {"kind": "full"}},
+    ),
+    (
+        "gpt",
+        "recompute of parts, ZeRO-3",
+        {
+            "gpus": 2,
+            "backend": PLAIN,
+            "optim": zero(3),
+            "recompute": selective("core_attn", "layernorm", "mlp"),
+        },
+    ),
+    ("experts", "dp 2, ZeRO-3", {"gpus": 2, "backend": PLAIN, "optim": zero(3)}),
+    ("experts", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)}),
+    ("deepseek", "dp 2, ZeRO-2", {"gpus": 2, "backend": PLAIN, "optim": zero(2)}),
+)
+"""The same by DeepSpeed."""
+
 CASES = (
     *((shape, name, keys) for name, keys in DENSE.items() for shape in ("gpt", "llama")),
     *OTHERS,
+    *((shape, f"DeepSpeed: {name}", keys) for shape, name, keys in DEEPSPEED),
 )
 
 
@@ -164,6 +249,28 @@ def test_a_batch_ramp_takes_its_samples_in_turn(runs: Runs) -> None:
 
     assert [round(count / 32) for count in tokens] == [2, 2, 4, 6, 8, 8, 8, 8]
     assert trial.losses() == pytest.approx(alone.losses(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("parallel", [{}, {"pp": 2}])
+def test_a_batch_ramp_by_deepspeed(runs: Runs, parallel: dict[str, Any]) -> None:
+    """Its number of micro-batches grows with the ramp, with and without stages."""
+    alone = runs.run("gpt", batch=RAMP)
+    trial = runs.run("gpt", batch=RAMP, gpus=2, parallel=parallel, backend=PLAIN, optim=zero(1))
+
+    assert trial.losses() == pytest.approx(alone.losses(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"optim": zero(1)}, {"optim": zero(3)}, {"optim": zero(1), "parallel": {"pp": 2}}]
+)
+def test_bf16_by_deepspeed_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
+    """The losses are those of fp32, nearly, with an fp32 copy of the weights cut over the ranks."""
+    alone = runs.alone("llama")
+    half = runs.run("llama", gpus=2, precision={"kind": "bf16"}, backend=PLAIN, **keys)
+
+    assert half.losses() == pytest.approx(alone.losses(), abs=5e-3)
+    assert half.losses() != pytest.approx(alone.losses(), abs=TOLERANCE)
+    assert half.norms() == pytest.approx(alone.norms(), rel=5e-2)
 
 
 @pytest.mark.parametrize("keys", [{"gpus": 2}, {"gpus": 2, "optim": DISTRIBUTED}])

@@ -9,11 +9,23 @@ import pytest
 if TYPE_CHECKING:
     from tests.trainer.conftest import Lab
 
+DEEPSPEED: dict[str, Any] = {"backend": {"name": "megatron-core+deepspeed"}}
+
+ZERO = {stage: {"lr": 1e-2, "zero": stage} for stage in (1, 2, 3)}
+
+OFFLOADED = ZERO[2] | {"offload": True}
+
 CASES: dict[str, dict[str, Any]] = {
     "one rank": {},
     "tp 2 with dropout": {"gpus": 2, "parallel": {"tp": 2}},
     "pp 2, vpp 2, tied embeddings": {"gpus": 2, "parallel": {"pp": 2, "vpp": 2}},
     "dp 2, distributed optimizer": {"gpus": 2, "optim": {"lr": 1e-2, "zero": 1}},
+    "DeepSpeed, dp 2, ZeRO-0": {"gpus": 2} | DEEPSPEED,
+    "DeepSpeed, tp 2, ZeRO-1": {"gpus": 2, "parallel": {"tp": 2}, "optim": ZERO[1]} | DEEPSPEED,
+    "DeepSpeed, dp 2, ZeRO-2, offload, dropout": {"gpus": 2, "optim": OFFLOADED} | DEEPSPEED,
+    "DeepSpeed, dp 2, ZeRO-3": {"gpus": 2, "optim": ZERO[3]} | DEEPSPEED,
+    "DeepSpeed, pp 2, dp 2, ZeRO-1": {"gpus": 4, "parallel": {"pp": 2}, "optim": ZERO[1]}
+    | DEEPSPEED,
 }
 
 

@@ -13,7 +13,7 @@ from megatron.core.transformer.multi_token_prediction import MTPLossAutoScaler
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.deepspeed.files import FilesPart, Recorder
 from llmtrain.trainer.deepspeed.optimizer import Norms
-from llmtrain.trainer.deepspeed.universal import Sharding, converted
+from llmtrain.trainer.deepspeed.universal import LAYOUT, Sharding, converted
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.groups import Position
 
@@ -87,7 +87,8 @@ class DeepSpeed(ABC):
                 str(folder.parent), tag=folder.name, client_state=more, save_latest=False
             )
         )
-        return FilesPart(folder=folder, files=files)
+        layout = {LAYOUT: self._sharding.layout.text()} if torch.distributed.get_rank() == 0 else {}
+        return FilesPart(folder=folder, files=files, small=layout)
 
     def restore(self, path: Path) -> dict[str, Any]:
         """From the same layout; from another by way of DeepSpeed's universal checkpoint."""

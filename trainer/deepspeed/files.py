@@ -59,6 +59,8 @@ class FilesPart(Part):
 
     files: dict[str, Any]
     """What each holds, by name."""
+    small: dict[str, bytes]
+    """Those whose bytes are there already; on the leading rank alone."""
 
     def copy(self) -> None:
         """Of all tensors, wherever they are."""
@@ -69,9 +71,13 @@ class FilesPart(Part):
     def write_files(self) -> None:
         """As DeepSpeed does, by ``torch.save``."""
         try:
+            for name, content in self.small.items():
+                with summed(self.folder / name, self.sums) as stream:
+                    stream.write(content)
             for name, held in self.files.items():
                 with summed(self.folder / name, self.sums) as stream:
-                    torch.save(held, stream)
+                    raw: Any = stream
+                    torch.save(held, raw)
         finally:
             self.files = {}
 

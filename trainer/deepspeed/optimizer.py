@@ -15,7 +15,7 @@ from llmtrain.config.training import Optim
 def adam(params: Iterable[tuple[str, torch.nn.Parameter]], optim: Optim) -> torch.optim.AdamW:
     """torch's, which needs no compiler; no decay of biases and norms, as megatron-core's."""
     every = list(params)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [param for name, param in every if decays(name, param)]},
         {"params": [param for name, param in every if not decays(name, param)], "weight_decay": 0},
     ]
@@ -92,17 +92,18 @@ def _nothing() -> None:
     """In the place of an update that must not be."""
 
 
-def norm_of(params: list[torch.nn.Parameter]) -> float:
+def norm_of(params: Iterable[torch.nn.Parameter]) -> float:
     """Norm of the gradients of the whole model, of which each rank has ``params``.
 
     What several tensor parallel ranks or stages hold is counted once.
     """
     first = parallel_state.get_tensor_model_parallel_rank() == 0
-    total = torch.zeros(1, dtype=torch.float64, device=params[0].device)
-    for param in params:
+    pairs = [(param, param.grad) for param in params if param.grad is not None]
+    total = torch.zeros(1, dtype=torch.float64, device=pairs[0][1].device)
+    for param, gradient in pairs:
         copied = getattr(param, "ds_pipe_replicated", False)
         if not copied and (first or getattr(param, "tensor_model_parallel", False)):
-            total += param.grad.double().square().sum()
+            total += gradient.double().square().sum()
     dist.all_reduce(total, group=parallel_state.get_model_parallel_group())
     return float(total.sqrt())
 

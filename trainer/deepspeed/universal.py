@@ -4,19 +4,21 @@ DeepSpeed's files hold what each rank had. ``deepspeed.checkpoint.ds_to_universa
 one file for every weight and moment, whole, given that it is told how the weights were cut.
 """
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
 from llmtrain.config.errors import RunError
+from llmtrain.config.layout import chunk_layers
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.agreement import from_leader
 from llmtrain.trainer.groups import Position
@@ -28,42 +30,52 @@ UNIVERSAL = ".universal"
 VERSION = 0.2
 """Of the description below."""
 
-OPTIMIZER = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt")
-"""Names of ZeRO's files: the replica, and the rank among those that hold one model together."""
-
-MODEL_FILE = "_model_states.pt"
-"""Ends the names of files that hold weights."""
-
-MODEL = re.compile(r"(?:zero_pp_rank_\d+_)?mp_rank_(\d+)_model_states\.pt")
-"""Their whole names."""
+LAYOUT = "layout.json"
+"""Says in a checkpoint which layout wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """What DeepSpeed's files depend on, and can be seen from their names."""
+    """What DeepSpeed's files depend on."""
 
     replicas: int
     """Ranks that share the optimizer's state; 0 without ZeRO."""
     sharded: bool
     """The weights are cut over the replicas too: ZeRO-3."""
-    parts: int
-    """Ranks that hold one model together: tp x pp."""
+    tp: int
+    """Tensor parallel ranks."""
+    layers: tuple[int, ...]
+    """Layers of each stage."""
 
     @classmethod
-    def of(cls, path: Path) -> "Layout":
+    def of(cls, recipe: Recipe, position: Position) -> "Layout":
+        """Of a run."""
+        zero = recipe.optim.zero
+        return cls(
+            replicas=position.dp_size if zero else 0,
+            sharded=zero == 3,
+            tp=position.tp_size,
+            layers=chunk_layers(recipe) or (),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Layout":
         """Of a checkpoint.
 
         Raises:
             RunError: if it is not DeepSpeed's.
         """
-        names = [file.name for file in path.iterdir()]
-        held = {int(found[1]) for name in names if (found := MODEL.fullmatch(name))}
-        shared = {int(found[1]) for name in names if (found := OPTIMIZER.fullmatch(name))}
-        if not held:
+        try:
+            found = json.loads((path / LAYOUT).read_text(encoding="utf-8"))
+        except FileNotFoundError:
             says = f"{path.name} was not written by DeepSpeed"
-            raise RunError(says, hint="`llmtrain resume` goes on with the backend of the run")
-        sharded = any(name.endswith(MODEL_FILE) and name.startswith("zero_pp") for name in names)
-        return cls(replicas=len(shared), sharded=sharded, parts=len(held))
+            hint = "`llmtrain resume` goes on with the backend of the run"
+            raise RunError(says, hint=hint) from None
+        return cls(**found | {"layers": tuple(found["layers"])})
+
+    def text(self) -> bytes:
+        """The file's content."""
+        return (json.dumps(asdict(self)) + "\n").encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,16 +93,8 @@ class Sharding:
         every: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(every, dict(cuts))
         merged = {name: cut for each in every for name, cut in each.items()}
-        zero = recipe.optim.zero
-        replicas = position.dp_size * position.cp_size if zero else 0
-        return cls(
-            layout=Layout(
-                replicas=replicas,
-                sharded=zero == 3,
-                parts=position.tp_size * position.pp_size,
-            ),
-            info=described(merged, recipe.model.vocab),
-        )
+        info = described(merged, recipe.model.vocab)
+        return cls(layout=Layout.of(recipe, position), info=info)
 
 
 def described(cuts: Mapping[str, Cut], vocab: int) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def converted(path: Path, sharding: Sharding) -> Iterator[tuple[Path, bool]]:
     Raises:
         RunError: if it must be converted and cannot.
     """
-    written = Layout.of(path)
+    written = Layout.read(path)
     if written == sharding.layout:
         yield path, False
         return
@@ -151,7 +155,7 @@ def convert(path: Path, universal: Path, written: Layout, wanted: Layout) -> str
         return f"{path.name} was written without ZeRO, which tp and pp cannot leave"
     if written.sharded != wanted.sharded:
         return f"{path.name} was written {zero(written)}, and this run is {zero(wanted)}"
-    if wanted.sharded and max(written.parts, wanted.parts) > 1:
+    if wanted.sharded and max(written.tp, wanted.tp) > 1:
         return f"{path.name}: DeepSpeed reads ZeRO-3 with tensor parallel in its own layout only"
     shutil.rmtree(universal, ignore_errors=True)
     words = ["--input_folder", str(path), "--output_folder", str(universal)]
