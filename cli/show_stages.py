@@ -117,4 +117,6 @@ def _verdict(plan: Plan) -> str:
         return "the memory of this machine is not known to the plan"
     words = {"fits": "fits", "tight": "tight: within the model's own error", "no": "does not fit"}
     needed = f"{plan.peak_memory_bytes / GIB:.1f} of {capacity / GIB:.1f} GiB"
-    return f"worst rank {needed}: {words[plan.verdict]}"
+    host = plan.host_memory_bytes
+    beside = f", and {host / GIB:.1f} GiB of host memory a node" if host else ""
+    return f"worst rank {needed}{beside}: {words[plan.verdict]}"

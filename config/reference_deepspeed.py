@@ -11,6 +11,11 @@ def half_weights(recipe: Recipe) -> bool:
     return recipe.precision.kind != "fp32"
 
 
+def to_disk(recipe: Recipe) -> bool:
+    """Whether optimizer states go to the nodes' disks."""
+    return recipe.optim.offload and recipe.optim.offload_to == "nvme"
+
+
 def has_no_optimizer(recipe: Recipe) -> bool:
     """Whether DeepSpeed lacks an optimizer for these numbers.
 
@@ -57,6 +62,19 @@ ENGINE = (
         when=lambda recipe: recipe.optim.offload and recipe.optim.zero == 0,
         why="DeepSpeed offloads what ZeRO has cut; it needs stage 1 or more",
         overrides=("optim.zero=1",),
+    ),
+    Missing(
+        # ``runtime/zero/offload_config.py``.
+        key="optim.offload_to",
+        when=lambda recipe: to_disk(recipe) and recipe.optim.zero != 3,
+        why="DeepSpeed offloads to NVMe with ZeRO-3 only",
+        overrides=("optim.zero=3",),
+    ),
+    Missing(
+        key="optim.offload_to",
+        when=lambda recipe: to_disk(recipe) and recipe.site.nvme is None,
+        why="the site names no disk of the nodes: `site.nvme`",
+        overrides=("optim.offload_to=cpu",),
     ),
     Missing(
         key="precision.kind",
@@ -119,6 +137,24 @@ TRAINER = (
         overrides=("parallel.ep=1",),
     ),
     Missing(
+        # ``ops/aio``: the op is built on first use, with libaio; the buffers are pinned.
+        key="optim.offload_to",
+        when=lambda recipe: to_disk(recipe) and on_cpu(recipe),
+        why="DeepSpeed reaches a disk through async_io, compiled code that pins a GPU's buffers",
+        overrides=("optim.offload_to=cpu",),
+    ),
+    Missing(
+        # ``ops/op_builder/quantizer.py``.
+        key="optim.zero",
+        when=lambda recipe: recipe.optim.plus is not None and on_cpu(recipe),
+        why="ZeRO++ quantizes in CUDA kernels and parts weights by the GPUs of a node",
+        overrides=(
+            "optim.secondary_partition=1",
+            "optim.quantized_weights=false",
+            "optim.quantized_gradients=false",
+        ),
+    ),
+    Missing(
         # ``runtime/engine.py`` (``_do_sanity_check``) asks the processor for products in fp16.
         key="precision.kind",
         when=lambda recipe: recipe.precision.kind == "fp16" and on_cpu(recipe),
@@ -148,7 +184,7 @@ def _one(name: str, what: str) -> Missing:
             recipe.backend.name == "deepspeed" and getattr(recipe.parallel, name) > 1
         ),
         why=f"the backend deepspeed is without {what}; megatron-core+deepspeed has it",
-        overrides=("backend=megatron-core+deepspeed",),
+        overrides=("backend.name=megatron-core+deepspeed",),
     )
 
 

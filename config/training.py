@@ -38,7 +38,15 @@ class Optim:
     overlap_param_gather: bool = False
     """The distributed optimizer's gathering overlaps the forward pass."""
     offload: bool = False
-    """Optimizer states live in host memory."""
+    """Optimizer states live off the GPU."""
+    offload_to: Literal["cpu", "nvme"] = "cpu"
+    """Where: in host memory, or on the node's disk (``site.nvme``) by DeepSpeed alone."""
+    secondary_partition: int = 1
+    """ZeRO++: ranks of a node that hold all weights together a second time; 1: none do."""
+    quantized_weights: bool = False
+    """ZeRO++: weights are gathered in 8 bits."""
+    quantized_gradients: bool = False
+    """ZeRO++: gradients are reduced in 4 bits inside a node and 8 between nodes."""
 
     def __post_init__(self) -> None:
         require(
@@ -52,6 +60,8 @@ class Optim:
             at_least("clip", self.clip, 0),
             self._lr_problem(),
             self._gather_problem(),
+            at_least("secondary_partition", self.secondary_partition, 1),
+            self._plus_problem(),
         )
 
     def _zero_problem(self) -> Problem | None:
@@ -66,6 +76,21 @@ class Optim:
             return None
         says = f"= {self.min_lr:g} is more than `optim.lr` = {self.lr:g}"
         return Problem(code="out_of_range", key="min_lr", says=says)
+
+    @property
+    def plus(self) -> str | None:
+        """The first key of ZeRO++ that is asked for; None where none is."""
+        asked = {
+            "secondary_partition": self.secondary_partition > 1,
+            "quantized_weights": self.quantized_weights,
+            "quantized_gradients": self.quantized_gradients,
+        }
+        return next((key for key, is_asked in asked.items() if is_asked), None)
+
+    def _plus_problem(self) -> Problem | None:
+        if not self.plus or self.zero == 3:
+            return None
+        return Problem(code="conflict", key=self.plus, says="is ZeRO++: it needs `optim.zero=3`")
 
     def _gather_problem(self) -> Problem | None:
         if self.zero or not self.overlap_param_gather:

@@ -47,6 +47,16 @@ class Attention:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """The processor beside the GPUs, where the optimizer's states may live."""
+
+    copy_gb_per_s: float
+    """From or to one GPU."""
+    memory_gb_per_s: float
+    """Of its memory, for each GPU of the node."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
     """One architecture."""
 
@@ -86,6 +96,8 @@ class Curves:
     """Latency of a ring's step between nodes."""
     all_to_all: float
     """Rate of an all-to-all against a ring's."""
+    host: Host
+    """Of the nodes that have such GPUs."""
 
 
 @lru_cache
@@ -121,6 +133,7 @@ def curves_from(data: Mapping[str, Any]) -> Curves:
         near_seconds=data["ring_latency"]["near"],
         far_seconds=data["ring_latency"]["far"],
         all_to_all=data["all_to_all"]["value"],
+        host=Host(copy_gb_per_s=data["host"]["copy"], memory_gb_per_s=data["host"]["memory"]),
     )
 
 

@@ -33,6 +33,8 @@ class Machine:
     """The attention kernel."""
     block_scales: bool = False
     """FP8 with a scale for each block (blockwise, MXFP8)."""
+    offload: bool = False
+    """The optimizer's states live in host memory, and the host updates them."""
 
     def numbers_of(self, gemm: Gemm) -> str:
         """In which numbers ``gemm`` is computed."""

@@ -95,6 +95,11 @@ FIELDS: dict[str, Entry] = {
         "the GPU's data file",
         numbers.processor,
     ),
+    "host_memory_bytes": (
+        "ranks of a node × parameters of a rank × (optimizer + 4 + weight) / (dp × cp)",
+        "DeepSpeed 0.19.8 runtime/zero/stage_1_and_2.py; only with optim.offload",
+        numbers.memory,
+    ),
     "verdict": (
         "no: needed > capacity; tight: needed × (1 + the model's error) > capacity; else fits",
         "planner/data/memory.yaml, error_band",

@@ -68,6 +68,12 @@ LIMITS = (
         overrides=("optim.overlap_grad_reduce=true",),
     ),
     Limit(
+        key="optim.offload_to",
+        when=lambda recipe: recipe.optim.offload and recipe.optim.offload_to == "nvme",
+        why="it offloads to host memory only",
+        overrides=("optim.offload_to=cpu",),
+    ),
+    Limit(
         # ``optimizer_config.py``: the offloading path needs the distributed optimizer.
         key="optim.offload",
         when=lambda recipe: recipe.optim.offload and recipe.optim.zero == 0,

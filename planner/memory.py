@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llmtrain.config.layout import stage_layers
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.activations import Chunk
+from llmtrain.planner.deepspeed_memory import engine_bytes, host_bytes
 from llmtrain.planner.inflight import moments
 from llmtrain.planner.model_states import (
     bytes_each,
@@ -13,6 +14,7 @@ from llmtrain.planner.model_states import (
     optimizer_bytes,
     sharded,
 )
+from llmtrain.planner.numeric import Quantity
 from llmtrain.planner.parameters import (
     Count,
     cut_of,
@@ -90,10 +92,13 @@ def model_states(recipe: Recipe, parameters: Count) -> Memory:
 
 def _states(recipe: Recipe, setting: Setting, parameters: Count) -> Memory:
     each, layout = bytes_each(recipe), setting.layout
+    # A CPU's host memory is the only one there is.
+    replicas = layout.dp * layout.cp
+    beside = host_bytes(recipe, parameters, replicas) if recipe.cluster.device == "cpu" else 0
     return Memory(
         weights=_whole(sharded(layout, parameters, each.weight, 3)),
         gradients=_whole(sharded(layout, parameters, each.gradient, 2)),
-        optimizer=_whole(sharded(layout, parameters, each.optimizer, 1)),
+        optimizer=_whole(sharded(layout, parameters, each.optimizer, 1)) + beside,
     )
 
 
@@ -124,7 +129,7 @@ def stage_peak(
     saved = max(moment.saved for moment in phases)
     constant = fixed(setting)
     stays = buffers(setting) + reduction(setting, parameters) + _gathered(recipe, setting)
-    stays += gradient_copy(recipe, setting, parameters)
+    stays += gradient_copies(recipe, setting, parameters)
     states = _states(recipe, setting, parameters)
     fp8 = fp8_weight(recipe) * (parameters.total - ends_of(recipe, number))
     return Peak(
@@ -149,10 +154,14 @@ def releasable_bytes(recipe: Recipe, setting: Setting, parameters: Count) -> flo
     return parameters.total * each / (setting.layout.dp * setting.layout.cp)
 
 
-def gradient_copy(recipe: Recipe, setting: Setting, parameters: Count) -> float:
-    """DeepSpeed's BF16 optimizer adds bf16 gradients to fp32 sums after each micro-batch."""
+def gradient_copies(recipe: Recipe, setting: Setting, parameters: Count) -> Quantity:
+    """Beside the sums of gradients: what DeepSpeed's engine keeps.
+
+    Its BF16 optimizer adds bf16 gradients to fp32 sums after each micro-batch.
+    """
     summed = recipe.precision.kind == "bf16" and recipe.optim.grad_dtype == "fp32"
-    return parameters.total * setting.width * setting.program.gradient_copy * summed
+    copied = parameters.total * setting.width * setting.program.gradient_copy * summed
+    return copied + engine_bytes(recipe, setting, parameters)
 
 
 def chunks_of(recipe: Recipe, chunks: tuple[tuple[int, ...], ...]) -> tuple[Chunk, ...]:

@@ -37,13 +37,17 @@ def gradient_bytes(precision: Precision, optim: Optim) -> int:
     return 4 if optim.grad_dtype == "fp32" else precision.weight_bytes
 
 
-def optimizer_bytes(precision: Precision, optim: Optim) -> int:
+def optimizer_bytes(recipe: Recipe) -> int:
     """Bytes of a parameter's optimizer states, before sharding.
 
-    Two fp32 moments; for 16-bit weights a master copy; for 16-bit gradients an fp32 copy too.
+    Two fp32 moments; for 16-bit weights a master copy; for 16-bit gradients an fp32 copy too. ZeRO
+    in DeepSpeed copies its shard of fp32 weights as well (``stage_1_and_2.py``, ``stage3.py``:
+    ``single_partition_of_fp32_groups``, ``fp32_partitioned_groups_flat``).
     """
+    precision, optim = recipe.precision, recipe.optim
     mixed = precision.kind != "fp32"
-    master = 4 if mixed and optim.master else 0
+    copied = "deepspeed" in recipe.backend.name and optim.zero > 0
+    master = 4 if (mixed and optim.master) or (not mixed and copied) else 0
     gradient = 4 if mixed and optim.master and optim.grad_dtype == "weights" else 0
     return 8 + master + gradient
 
@@ -54,7 +58,7 @@ def bytes_each(recipe: Recipe) -> Each:
     return Each(
         weight=precision.weight_bytes,
         gradient=gradient_bytes(precision, optim),
-        optimizer=0 if optim.offload else optimizer_bytes(precision, optim),
+        optimizer=0 if optim.offload else optimizer_bytes(recipe),
     )
 
 

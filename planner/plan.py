@@ -20,6 +20,7 @@ from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.planner.advice import advice
 from llmtrain.planner.checkpoints import checkpoint_bytes
+from llmtrain.planner.deepspeed_memory import host_bytes
 from llmtrain.planner.index_cache import index_warnings
 from llmtrain.planner.memory import Memory, Peak, peak_memory
 from llmtrain.planner.mending import is_launchable, problems_of
@@ -107,6 +108,16 @@ class Plan:
         return max(stage.memory.total for stage in self.stages)
 
     @property
+    def host_memory_bytes(self) -> int | None:
+        """On one node: the optimizer's states where they are offloaded; None where they are not."""
+        replicas = self.dp * self.recipe.parallel.cp
+        most = max(
+            host_bytes(self.recipe, rank_parameters(self.recipe, stage.number), replicas)
+            for stage in self.stages
+        )
+        return self.ranks_per_node * most if most else None
+
+    @property
     def verdict(self) -> Verdict | None:
         """Whether it fits; None where the GPU's memory is not known."""
         return verdict(self.recipe, tuple(stage.peak for stage in self.stages))
@@ -184,6 +195,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "stages": [_stage_json(stage) for stage in plan.stages],
         "peak_memory_bytes": plan.peak_memory_bytes,
         "memory_capacity_bytes": recipe.cluster.gpu.memory_bytes,
+        "host_memory_bytes": plan.host_memory_bytes,
         "verdict": plan.verdict,
         "fits": None if plan.verdict is None else plan.verdict != "no",
         **speed_json(plan.speed),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llmtrain.planner.collectives import Group, gather_seconds, reduce_seconds, ring_latency
 from llmtrain.planner.costs import Case, Cost
+from llmtrain.planner.curves import Host
 from llmtrain.planner.numeric import Quantity, choose, largest, smallest
 from llmtrain.planner.operators import Part, dense_layer, moe_layer, padded_vocab
 
@@ -119,5 +120,18 @@ def _optimizer(case: Case, held: Weights) -> Quantity:
     shards = choose(layout.zero >= 1, layout.dp * layout.cp, 1.0)
     size = largest(layout.gpus / (layout.etp * layout.ep * layout.pp), 1.0)
     few = choose(layout.zero >= 1, size, 1.0)
-    moved = (total / shards + held.expert / few) * machine.stack.optimizer_bytes
-    return moved / machine.memory_rate
+    own = total / shards + held.expert / few
+    if machine.offload:
+        return own * offloaded_seconds(machine.curves.host)
+    return own * machine.stack.optimizer_bytes / machine.memory_rate
+
+
+def offloaded_seconds(host: Host) -> float:
+    """Of one parameter: the host's Adam, then the 16-bit weight's way back to the GPU.
+
+    Gradients are copied during the backward pass (arXiv 2101.06840, section 4.1). Adam is bound by
+    memory: it reads master weight, two moments and gradient in fp32, and writes the first three and
+    a 16-bit weight.
+    """
+    adam, back = 4 * 4 + 3 * 4 + 2, 2
+    return (adam / host.memory_gb_per_s + back / host.copy_gb_per_s) / 1e9

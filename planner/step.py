@@ -67,6 +67,7 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
         numbers=numbers_of(recipe),
         attention=attention_kernel(stack, kernels.attention, curves),
         block_scales=recipe.precision.fp8.recipe in ("blockwise", "mxfp8"),
+        offload=recipe.optim.offload,
     )
     per_node = min(recipe.gpus, cluster.gpus_per_node)
     links = Links(network=cluster.network, curves=curves, per_node=per_node)

@@ -41,7 +41,13 @@ def _zero(recipe: Recipe) -> dict[str, Any]:
     if optim.zero:
         config["overlap_comm"] = optim.overlap_grad_reduce
     if optim.offload:
-        config["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        config["offload_optimizer"] = {"device": optim.offload_to, "pin_memory": True}
+    if optim.offload and optim.offload_to == "nvme":
+        config["offload_optimizer"]["nvme_path"] = recipe.site.nvme
+    if optim.plus:
+        config["zero_hpz_partition_size"] = optim.secondary_partition
+        config["zero_quantized_weights"] = optim.quantized_weights
+        config["zero_quantized_gradients"] = optim.quantized_gradients
     return config
 
 

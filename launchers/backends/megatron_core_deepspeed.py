@@ -4,6 +4,7 @@ from typing import Any
 
 from llmtrain.launchers.backends.deepspeed_json import FILE, as_text, engine_config
 from llmtrain.launchers.launch import Program
+from llmtrain.planner.deepspeed_memory import buckets
 from llmtrain.planner.plan import Plan
 
 
@@ -14,8 +15,10 @@ def program(plan: Plan) -> Program:
 
 def config(plan: Plan) -> dict[str, Any]:
     """The engine's configuration around an optimizer of the trainer's own."""
+    engine = engine_config(plan)
     return {
-        **engine_config(plan),
+        **engine,
+        "zero_optimization": {**engine["zero_optimization"], **buckets(plan.recipe)},
         "steps_per_print": None,
         # torch's Adam updates what is offloaded too: DeepSpeed's has to be compiled first.
         "zero_force_ds_cpu_optimizer": False,

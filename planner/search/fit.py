@@ -71,7 +71,7 @@ def _needed(stages: Stages, table: Table, modules: frozenset[str]) -> Any:
     stays: Any = buffers(setting) + reduction(setting, rank) + fixed(setting)
     gradient = gradient_bytes(recipe.precision, recipe.optim)
     stays = stays + gathered_weights(setting, _count(column, "layer"), column["words"], gradient)
-    stays = stays + memory.gradient_copy(recipe, setting, rank)
+    stays = stays + memory.gradient_copies(recipe, setting, rank)
     stays = stays + _fp8(stages.space, table) * (rank.total - column["ends"])
     released = memory.releasable_bytes(recipe, setting, rank)
     return _states(setting, recipe, rank) + most + stays - released

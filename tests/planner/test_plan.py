@@ -34,7 +34,8 @@ KEYS: dict[str, Any] = {
 """What ``plan --json`` of gpt3-530b begins with. Programs read it: a change needs a new schema."""
 
 OTHERS = {
-    *("steps", "params", "stages", "peak_memory_bytes", "memory_capacity_bytes", "verdict", "fits"),
+    *("steps", "params", "stages", "peak_memory_bytes", "memory_capacity_bytes"),
+    *("host_memory_bytes", "verdict", "fits"),
     *("step_seconds", "step_seconds_range", "breakdown", "tokens_per_second_per_gpu"),
     *("model_tflops_per_gpu", "mfu", "hfu", "mfu_convention", "days", "gpu_hours", "goodput"),
     *("checkpoint_bytes", "data", "warnings", "errors"),

@@ -93,6 +93,8 @@ def tiny(steps: int = 4, **groups: Any) -> Recipe:
 def prepare(recipe: Recipe, folder: Path) -> None:
     """What a launch leaves for the trainer: the recipe, and the files of its backend."""
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    if "deepspeed" not in recipe.backend.name:
+        return
     plan = make_plan(recipe)
     # What is refused has no files; a trainer that is started all the same must say so too.
     for name, text in () if plan.errors else program(plan).files.items():

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tests.launchers.backends.conftest import Rendering
 
 
-def test_every_backend_has_limits_and_all_but_one_a_module() -> None:
-    """megatron-core+deepspeed comes with its engine; until then its limits refuse everything."""
+def test_every_backend_has_limits_and_a_module() -> None:
+    """Every name that a recipe may give is in both tables."""
     names = set(get_args(get_type_hints(Backend)["name"]))
 
     assert LIMITS.keys() == names
-    assert BACKENDS.keys() == names - {"megatron-core+deepspeed"}
+    assert BACKENDS.keys() == names
 
 
 def test_the_reference_trainer_reads_the_run_folder(rendering: Rendering) -> None:

@@ -1,0 +1,47 @@
+"""Bytes of the tensors of every rank between two steps, as JSON: a program, run by torchrun."""
+
+import json
+import sys
+from pathlib import Path
+
+from llmtrain.config.files import read_recipe
+from llmtrain.trainer.control import Requests
+from llmtrain.trainer.device import choose
+from llmtrain.trainer.rank import Rank
+
+STEPS = 2
+"""The first makes the moments."""
+
+
+def measure(folder: Path) -> list[int]:
+    """Train two steps; the bytes of each rank."""
+    recipe, rank = read_recipe(folder / "recipe.yaml"), Rank.read()
+    device = choose(recipe, rank)
+
+    import torch.distributed as dist
+
+    from llmtrain.trainer import groups
+    from llmtrain.trainer.memory import living_bytes
+    from llmtrain.trainer.run import Run
+
+    run = Run(
+        folder=folder,
+        recipe=recipe,
+        rank=rank,
+        device=device,
+        requests=Requests(folder=folder, leads=rank.leads),
+        terminal=sys.stderr,
+    )
+    stepper, _ = run.assemble(groups.join(recipe, rank, device))
+    for done in range(STEPS):
+        stepper.step(done, lambda loss: True)
+    every = [0] * rank.world
+    dist.all_gather_object(every, living_bytes())
+    groups.leave()
+    return every
+
+
+if __name__ == "__main__":
+    found = measure(Path(sys.argv[1]))
+    if Rank.read().leads:
+        print("BYTES", json.dumps(found))
