@@ -47,6 +47,8 @@ class Checkpoints:
     """Over all chunks."""
     zero: int
     """``optim.zero``, which says in what form the optimizer's state is kept."""
+    layout: dict[str, int]
+    """Degrees of the layout, for who looks at a checkpoint; any layout reads it."""
     more: dict[str, Any] = field(default_factory=dict)
     """What else belongs to the state, the same on every rank; changed in place."""
     pending: Pending | None = field(default=None, init=False)
@@ -73,7 +75,7 @@ class Checkpoints:
 
     def _start(self, step: int, folder: Path) -> Part:
         state = {**self._state(loading=False), "step": step, "zero": self.zero}
-        state["more"] = dict(self.more)
+        state["more"], state["layout"] = dict(self.more), self.layout
         part = self._planner.plan(state, folder, leads=dist.get_rank() == 0)
         if self.background:
             part.buckets = copied(part.buckets)

@@ -7,7 +7,7 @@ from typing import TextIO
 import torch.distributed as dist
 from megatron.core import tensor_parallel
 
-from llmtrain.config.layout import step_samples, total_steps
+from llmtrain.config.layout import degrees, step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
 from llmtrain.trainer.batches import batches
@@ -76,6 +76,7 @@ class Run:
             keep=recipe.checkpoint.keep,
             background=recipe.checkpoint.async_,
             zero=recipe.optim.zero,
+            layout=degrees(recipe),
             chunks=chunks,
             optimizer=optimizer,
         )

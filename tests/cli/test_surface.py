@@ -31,7 +31,7 @@ SURFACE = {
     "llmtrain why": "--help --json -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain cancel": "--help --json -h NAME",
-    "llmtrain resume": "--help --json --wait -h NAME",
+    "llmtrain resume": "--check --help --json --wait -h CHANGES NAME",
     "llmtrain recipes": "--help --json --recipes -h",
     "llmtrain recipes list": "--help --json --recipes -h",
     "llmtrain recipes show": "--help --json --recipes -h NAME",
