@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.tracker import tracker_file
 from llmtrain.runs.checkpoints.folder import (
     listed,
     named,
@@ -13,7 +14,6 @@ from llmtrain.runs.checkpoints.folder import (
     whole,
     word_for,
 )
-from llmtrain.runs.checkpoints.programs import tracker_file
 from llmtrain.runs.checkpoints.stored import Stored
 from llmtrain.runs.checkpoints.verdict import Verdict, verdict
 

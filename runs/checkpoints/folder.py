@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.tracker import tracker_file
 from llmtrain.runs.checkpoints.deepspeed import is_deepspeed, read_deepspeed
 from llmtrain.runs.checkpoints.megatron import is_megatron, read_megatron
-from llmtrain.runs.checkpoints.programs import tracker_file
 from llmtrain.runs.checkpoints.stored import Stored
 from llmtrain.runs.checkpoints.torch_dist import is_torch_dist, read_torch_dist
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from llmtrain.config.recipe import Recipe
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversion:
@@ -18,15 +16,6 @@ class Conversion:
     """With ``{folder}``, ``{path}``, ``{tp}`` and ``{pp}``."""
     says: str
     """What it keeps, and what is to be done then."""
-
-
-def tracker_file(recipe: Recipe) -> str | None:
-    """The file by which the recipe's program finds its checkpoint; None: by the folders' names."""
-    names = {"megatron-lm": "megatron", "megatron-deepspeed": "deepspeed", "deepspeed": "deepspeed"}
-    kind = names.get(recipe.backend.name)
-    if kind == "deepspeed" and recipe.checkpoint.universal:
-        kind = "universal"
-    return None if kind is None else str(_facts()["trackers"][kind]["file"])
 
 
 def reshardable(optimizer: str | None) -> bool:
