@@ -9,8 +9,10 @@ from rich.text import Text
 from llmtrain.cli.show_cost import show_cost
 from llmtrain.cli.show_speed import show_speed
 from llmtrain.cli.show_stages import show_stages
+from llmtrain.config.calibration import Calibration
 from llmtrain.config.errors import Problem
 from llmtrain.config.layout import Axis
+from llmtrain.planner.calibration import applies
 from llmtrain.planner.plan import Plan
 from llmtrain.planner.sets import SetUse, name_of
 
@@ -66,6 +68,13 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "parameters", _parameters(plan)
     yield "numbers", f"{recipe.precision.kind} · ZeRO {recipe.optim.zero} · {_recompute(plan)}"
     yield "program", f"{recipe.backend.name}, scheduler {recipe.site.scheduler}"
+    if applies(recipe):
+        yield "calibrated", _calibration(recipe.calibration)
+
+
+def _calibration(own: Calibration) -> str:
+    runs = f"{_count(len(own.runs), 'run')} of {own.cluster} ({own.stack}, {own.precision})"
+    return f"step × {own.step_factor:.3g}, memory × {own.memory_factor:.3g}, by {runs}"
 
 
 def _count(number: int, noun: str, ending: str = "s") -> str:

@@ -7,15 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.config.layout import data_parallel
-from llmtrain.planner.programs import constant
+from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.search.offers import Objective, Offer
 from llmtrain.planner.search.result import Sized, Tuning, why
 from llmtrain.planner.step import StepTime
 
 SHOWN = 0.001
 """Share of a step below which a difference is not shown."""
-TIGHT = 1.0 / (1.0 + constant("error_band"))
-"""Share of the memory above which a layout is tight, as in a plan's verdict."""
 
 
 def show_tuning(tuning: Tuning, console: Console) -> None:
@@ -102,7 +100,8 @@ def _explain(tuning: Tuning, console: Console) -> None:
         console.print(_difference(own, winner, why(tuning.found, winner)))
         console.print()
     console.print("paste:", shlex.join(winner.overrides), soft_wrap=True)
-    if winner.memory_share is not None and winner.memory_share > TIGHT:
+    tight = 1.0 / (1.0 + memory_error(winner.recipe))  # as in a plan's verdict
+    if winner.memory_share is not None and winner.memory_share > tight:
         says = "memory is tight: within the plan's own error; `--within memory=0.9` keeps a margin"
         console.print(says, soft_wrap=True)
 

@@ -30,6 +30,7 @@ SURFACE = {
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
     "llmtrain why": "--help --json -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
+    "llmtrain calibrate": "--help --json --output -h -o NAMES",
     "llmtrain cancel": "--help --json -h NAME",
     "llmtrain resume": "--check --help --json --wait -h CHANGES NAME",
     "llmtrain recipes": "--help --json --recipes -h",
