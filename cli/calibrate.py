@@ -36,9 +36,9 @@ def calibrate(
     from llmtrain.config.search import user_folder
     from llmtrain.planner.calibration import FOLDER
     from llmtrain.runs.calibrate import as_text, calibration_of, file_name, measure
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run
 
-    folders = dict.fromkeys(find_run(name, runs_root()) for name in names)
+    folders = dict.fromkeys(find_run(name) for name in names)
     runs = [measure(folder) for folder in folders]
     found = calibration_of(runs)
     path = output or user_folder() / FOLDER / file_name(found)

@@ -27,11 +27,11 @@ def resume(
     from llmtrain.cli.answer import err
     from llmtrain.cli.going_on import begin, show_check
     from llmtrain.cli.launching import report
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run
     from llmtrain.runs.operate import resume as resume_run
     from llmtrain.runs.submitted import on_slurm, resume_job
 
-    console, folder = err(), find_run(name, runs_root())
+    console, folder = err(), find_run(name)
     if look:
         show_check(folder, changes or [], as_json=as_json)
         return

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.config.calibration import Calibration
+from llmtrain.config.sizes import memory_text
 from llmtrain.runs.calibrate import Measured
-
-GIB = 2**30
 
 
 def show_measured(runs: Sequence[Measured], found: Calibration, console: Console) -> None:
@@ -26,7 +25,7 @@ def show_measured(runs: Sequence[Measured], found: Calibration, console: Console
             f"{run.seconds:.3g} ± {run.seconds_error:.1g} s",
             "unknown" if run.planned is None else f"{run.planned:.3g} s",
             "" if run.factor is None else f"{run.factor:.3f}",
-            f"{max((s.measured for s in run.stages), default=0) / GIB:.2f} GiB",
+            memory_text(max(s.measured for s in run.stages)) if run.stages else "",
         )
     console.print(table)
     shapes = len({run.shape for run in runs})

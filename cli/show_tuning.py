@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from llmtrain.cli.show_plan import recompute_text
 from llmtrain.config.layout import data_parallel
 from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.search.offers import Objective, Offer
@@ -75,16 +76,7 @@ def _layout(offer: Offer) -> str:
     words += [f"dp {data_parallel(recipe)}", f"micro {recipe.batch.micro}"]
     words += ["sequence"] if parallel.sequence else []
     words += [f"ZeRO {recipe.optim.zero}"] if recipe.optim.zero else []
-    return f"{' '.join(words)}, {_recompute(offer)}"
-
-
-def _recompute(offer: Offer) -> str:
-    recompute = offer.recipe.recompute
-    if recompute.kind == "selective":
-        return f"recompute {'+'.join(recompute.modules)}"
-    if recompute.kind == "full":
-        return f"full recompute ({recompute.method} {recompute.layers})"
-    return "no recompute"
+    return f"{' '.join(words)}, {recompute_text(recipe)}"
 
 
 def _explain(tuning: Tuning, console: Console) -> None:
