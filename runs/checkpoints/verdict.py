@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Literal
 
 from llmtrain.config.layout import degrees
@@ -174,9 +175,12 @@ def _other_zero(stored: Stored, recipe: Recipe) -> Verdict | None:
 
 def _converted(kind: str, stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
     how = conversion(kind)
+    if kind == "deepspeed" and stored.path.with_name(f"{stored.path.name}_universal").is_dir():
+        says = f"needs `checkpoint.universal=true` ({', '.join(cut)}): it was converted already"
+        return Verdict(outcome="convert", says=says)
     command = how.command.format(
-        folder=stored.path.parent,
-        path=stored.path,
+        folder=quote(str(stored.path.parent)),
+        path=quote(str(stored.path)),
         tp=recipe.parallel.tp,
         pp=recipe.parallel.pp,
     )

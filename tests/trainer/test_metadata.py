@@ -193,6 +193,8 @@ def test_deepspeeds(deepspeed: Path, kind: str, zero: int, files: int) -> None:
     assert (stored.files, stored.dtype) == (files, "float32")
     assert verdict(stored, deepspeed_recipe(2, zero)).outcome == "as_is"
     fewer = verdict(stored, deepspeed_recipe(1, zero))
+    if kind == "3":
+        assert "deepspeed.checkpoint.ds_to_universal --input_folder /" in fewer.command
     assert fewer.outcome == ("convert" if zero else "resharded")
     assert verdict(stored, deepspeed_recipe(2, 1 if zero != 1 else 3)).outcome == "no"
 
@@ -217,6 +219,8 @@ def test_a_universal_one(deepspeed: Path) -> None:
     assert verdict(stored, deepspeed_recipe(4, 3, True)).outcome == "no"
     found = check(path.parent, deepspeed_recipe(4, 1, True))
     assert found.stored == stored
+    plain = check(path.parent, deepspeed_recipe(4, 1)).verdict
+    assert plain.says.startswith("needs `checkpoint.universal=true` (dp 2 → 4)")
     moments = next(path.glob("zero/*/exp_avg.pt"))
     moments.write_bytes(moments.read_bytes()[:-20])
     assert moments.parent.name in str(read(path).damage)
