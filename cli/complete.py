@@ -7,7 +7,7 @@ from llmtrain.config.build import keys
 from llmtrain.config.errors import LlmtrainError
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.search import SearchPath, search_path
-from llmtrain.runs.folder import run_folders, runs_root
+from llmtrain.runs.folder import run_folders, run_roots
 
 
 def complete_argument(
@@ -46,5 +46,5 @@ def _key_before(before: Sequence[str], incomplete: str) -> str:
 
 def complete_run(incomplete: str) -> list[str]:
     """Names of runs, the newest first."""
-    names = ["latest", *(folder.name for folder in run_folders(runs_root()))]
+    names = ["latest", *(folder.name for folder in run_folders(*run_roots()))]
     return [name for name in names if name.startswith(incomplete)]

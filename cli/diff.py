@@ -19,11 +19,10 @@ def diff(a: Which, b: Which, as_json: AsJson = False, recipes: Recipes = None) -
     from llmtrain.cli.answer import out, print_json
     from llmtrain.cli.show_diff import show_diff
     from llmtrain.runs.diff import differences
-    from llmtrain.runs.folder import runs_root
     from llmtrain.runs.named import named
     from llmtrain.runs.verify import provenance_drift
 
-    first, second = (named(word, runs_root(), folders(recipes)) for word in (a, b))
+    first, second = (named(word, folders(recipes)) for word in (a, b))
     found = differences(first.recipe, second.recipe)
     made = provenance_drift(first.run, second.run) if first.run and second.run else []
     if as_json:

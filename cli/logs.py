@@ -27,7 +27,7 @@ def logs(
     """Print the logs of a run."""
     from llmtrain.cli.answer import err, print_json
     from llmtrain.cli.footer import print_footer
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run
     from llmtrain.runs.logs import label, lines, require_logs
     from llmtrain.runs.presence import Watch
     from llmtrain.runs.state import read_state
@@ -35,7 +35,7 @@ def logs(
     if follow and as_json:
         raise typer.BadParameter("--json is one document; it does not go with --follow")
     wanted = _wanted(grep)
-    folder = find_run(name, runs_root())
+    folder = find_run(name)
     watch = Watch(folder)
     if follow and watch.alive():
         _follow(folder, rank, wanted, watch.alive)

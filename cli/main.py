@@ -9,6 +9,7 @@ import typer
 
 import llmtrain
 from llmtrain.cli import (
+    calibrate,
     cancel,
     data,
     diff,
@@ -68,6 +69,7 @@ app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("why")(why.why)
 app.command("diff")(diff.diff)
+app.command("calibrate")(calibrate.calibrate)
 app.command("cancel")(cancel.cancel)
 app.command("resume")(resume.resume)
 app.command("verify")(verify.verify)

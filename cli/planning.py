@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
+from llmtrain.planner.calibration import calibrated
 from llmtrain.planner.mending import is_launchable
 from llmtrain.planner.plan import Plan, make_plan
 
@@ -14,7 +15,7 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
     words = list(arguments or ())
     script = _script(words)
     if script is None:
-        return make_plan(compose(words, folders, is_launchable))
+        return make_plan(calibrated(compose(words, folders, is_launchable), folders))
     from tempfile import TemporaryDirectory
 
     from llmtrain.cli.answer import err, print_warnings
@@ -28,7 +29,8 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
         file = Path(folder) / f"{script.stem}.yaml"
         file.write_text(found.text, encoding="utf-8")
         others = [word for word in words if not word.startswith("recipe=")]
-        return make_plan(compose([f"recipe={file}", *others], folders, is_launchable))
+        recipe = compose([f"recipe={file}", *others], folders, is_launchable)
+        return make_plan(calibrated(recipe, folders))
 
 
 def _script(arguments: Sequence[str]) -> Path | None:

@@ -5,18 +5,17 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from llmtrain.config.sizes import short, storage_text
 from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.outlook import Goodput, Outlook
 from llmtrain.planner.plan import Plan
-
-UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def show_cost(plan: Plan, console: Console) -> None:
     """Net and gross days with what stands between them, space, energy and money."""
     outlook = plan.outlook
     if outlook is None:
-        console.print(f"a checkpoint weighs {size(checkpoint_bytes(plan.recipe))}")
+        console.print(f"a checkpoint weighs {storage_text(checkpoint_bytes(plan.recipe))}")
         return
     low, high = outlook.goodput.days_range
     line = f"{short(outlook.goodput.days)} days ({short(low)} to {short(high)}) with failures"
@@ -27,17 +26,6 @@ def show_cost(plan: Plan, console: Console) -> None:
     for name, value in _lines(outlook):
         table.add_row(name, value)
     console.print(table)
-
-
-def short(value: float) -> str:
-    """Three figures, and all of those before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    name, unit = next((each for each in UNITS if count >= each[1]), ("bytes", 1.0))
-    return f"{short(count / unit)} {name}"
 
 
 def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
@@ -51,7 +39,7 @@ def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
     )
     yield (
         "checkpoint",
-        f"{size(space.bytes)} in {good.checkpoint_seconds:.0f} s, "
+        f"{storage_text(space.bytes)} in {good.checkpoint_seconds:.0f} s, "
         f"every {good.interval_steps:,} steps; best every {good.best_interval_steps:,}: goodput "
         f"{good.best_fraction:.1%}",
     )
@@ -60,11 +48,9 @@ def _lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
         f"blocks {good.snapshot_seconds:.2g} s, safe after {good.persist_seconds:.0f} s more; best "
         f"every {good.asynchronous_interval_steps:,}: goodput {good.asynchronous_fraction:.1%}",
     )
-    quota = "" if space.quota_bytes is None else f" of {size(space.quota_bytes)} allowed"
-    yield (
-        "space",
-        f"{size(space.kept_bytes)}{quota}, {size(space.bytes_per_day or 0)} written a day",
-    )
+    quota = "" if space.quota_bytes is None else f" of {storage_text(space.quota_bytes)} allowed"
+    written = storage_text(space.bytes_per_day or 0)
+    yield "space", f"{storage_text(space.kept_bytes)}{quota}, {written} written a day"
     yield (
         "spares",
         f"waiting for repairs adds {short(good.waiting_days)} days where no other node can be had; "

@@ -9,8 +9,11 @@ from rich.text import Text
 from llmtrain.cli.show_cost import show_cost
 from llmtrain.cli.show_speed import show_speed
 from llmtrain.cli.show_stages import show_stages
+from llmtrain.config.calibration import Calibration
 from llmtrain.config.errors import Problem
 from llmtrain.config.layout import Axis
+from llmtrain.config.recipe import Recipe
+from llmtrain.planner.calibration import applies
 from llmtrain.planner.plan import Plan
 from llmtrain.planner.sets import SetUse, name_of
 
@@ -64,8 +67,18 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.sets:
         yield "data", "\n".join(map(_set, plan.sets))
     yield "parameters", _parameters(plan)
-    yield "numbers", f"{recipe.precision.kind} · ZeRO {recipe.optim.zero} · {_recompute(plan)}"
+    yield (
+        "numbers",
+        f"{recipe.precision.kind} · ZeRO {recipe.optim.zero} · {recompute_text(recipe)}",
+    )
     yield "program", f"{recipe.backend.name}, scheduler {recipe.site.scheduler}"
+    if applies(recipe):
+        yield "calibrated", _calibration(recipe.calibration)
+
+
+def _calibration(own: Calibration) -> str:
+    runs = f"{_count(len(own.runs), 'run')} of {own.cluster} ({own.stack}, {own.precision})"
+    return f"step × {own.step_factor:.3g}, memory × {own.memory_factor:.3g}, by {runs}"
 
 
 def _count(number: int, noun: str, ending: str = "s") -> str:
@@ -119,12 +132,13 @@ def _parameters(plan: Plan) -> str:
     return f"{total}, of which a token passes {plan.active_parameters:,}"
 
 
-def _recompute(plan: Plan) -> str:
-    recompute = plan.recipe.recompute
+def recompute_text(recipe: Recipe) -> str:
+    """What is computed again, in a few words."""
+    recompute = recipe.recompute
     if recompute.kind == "selective":
-        return f"recompute {', '.join(recompute.modules)}"
+        return f"recompute {'+'.join(recompute.modules)}"
     if recompute.kind == "full":
-        return f"full recompute ({recompute.method}, {recompute.layers})"
+        return f"full recompute ({recompute.method} {recompute.layers})"
     return "no recompute"
 
 

@@ -7,20 +7,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from llmtrain.config.sizes import memory_text
 from llmtrain.runs.detail import Detail
 from llmtrain.runs.plot import plot
 from llmtrain.runs.state import State, losses
 
-GIB = 2**30
 COLUMNS = ("run", "status", "step", "loss", "tokens/s", "checkpoint", "left")
 TEXT_COLUMNS = 2
 """Of these the first are text, and stand to the left."""
 
 
-def show_runs(states: Sequence[State], root: Path, console: Console) -> None:
+def show_runs(states: Sequence[State], roots: Sequence[Path], console: Console) -> None:
     """One line for each run. Lines are written at once: there may be thousands."""
     if not states:
-        console.print(f"no runs in {root}")
+        console.print(f"no runs in {' or '.join(map(str, roots))}")
         return
     rows = [
         COLUMNS,
@@ -71,14 +71,17 @@ def _measured(state: State, detail: Detail) -> Iterator[tuple[str, str]]:
     yield "off plan", _deviation(detail)
     yield "MFU", _beside(detail.mfu, detail.planned_mfu, "{:.1%}")
     yield "left", _duration(detail.left_seconds)
-    memory, planned = (
-        None if each is None else each / GIB
-        for each in (state.memory_bytes, detail.planned_memory_bytes)
-    )
-    yield "memory", _beside(memory, planned, "{:.2f} GiB") + _stages(detail)
+    yield "memory", _memory(state.memory_bytes, detail.planned_memory_bytes) + _stages(detail)
     slow = detail.silent_seconds or 0
     usual = detail.median_step_seconds or 0
     yield "silent", f"no step for {_duration(slow)}" if slow > max(60, 10 * usual) else ""
+
+
+def _memory(measured: int | None, planned: int | None) -> str:
+    if measured is None:
+        return ""
+    plan = "" if planned is None else f" (plan {memory_text(planned)})"
+    return memory_text(measured) + plan
 
 
 def _beside(measured: float | None, planned: float | None, form: str) -> str:

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from llmtrain.cli.show_plan import recompute_text
 from llmtrain.config.layout import data_parallel
-from llmtrain.planner.programs import constant
+from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.search.offers import Objective, Offer
 from llmtrain.planner.search.result import Sized, Tuning, why
 from llmtrain.planner.step import StepTime
 
 SHOWN = 0.001
 """Share of a step below which a difference is not shown."""
-TIGHT = 1.0 / (1.0 + constant("error_band"))
-"""Share of the memory above which a layout is tight, as in a plan's verdict."""
 
 
 def show_tuning(tuning: Tuning, console: Console) -> None:
@@ -77,16 +76,7 @@ def _layout(offer: Offer) -> str:
     words += [f"dp {data_parallel(recipe)}", f"micro {recipe.batch.micro}"]
     words += ["sequence"] if parallel.sequence else []
     words += [f"ZeRO {recipe.optim.zero}"] if recipe.optim.zero else []
-    return f"{' '.join(words)}, {_recompute(offer)}"
-
-
-def _recompute(offer: Offer) -> str:
-    recompute = offer.recipe.recompute
-    if recompute.kind == "selective":
-        return f"recompute {'+'.join(recompute.modules)}"
-    if recompute.kind == "full":
-        return f"full recompute ({recompute.method} {recompute.layers})"
-    return "no recompute"
+    return f"{' '.join(words)}, {recompute_text(recipe)}"
 
 
 def _explain(tuning: Tuning, console: Console) -> None:
@@ -102,7 +92,8 @@ def _explain(tuning: Tuning, console: Console) -> None:
         console.print(_difference(own, winner, why(tuning.found, winner)))
         console.print()
     console.print("paste:", shlex.join(winner.overrides), soft_wrap=True)
-    if winner.memory_share is not None and winner.memory_share > TIGHT:
+    tight = 1.0 / (1.0 + memory_error(winner.recipe))  # as in a plan's verdict
+    if winner.memory_share is not None and winner.memory_share > tight:
         says = "memory is tight: within the plan's own error; `--within memory=0.9` keeps a margin"
         console.print(says, soft_wrap=True)
 

@@ -30,14 +30,13 @@ def status(
 ) -> None:
     """Show the runs, the newest first, or one run in detail."""
     from llmtrain.cli.watching import Shown, show, watching
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run, run_roots
 
     if watch and as_json:
         raise typer.BadParameter("--json is one document; it does not go with --watch")
-    root = runs_root()
     shown = Shown(
-        root=root,
-        folder=None if name is None else find_run(name, root),
+        roots=run_roots(),
+        folder=None if name is None else find_run(name),
         everything=everything,
         prometheus=prometheus,
     )

@@ -11,6 +11,7 @@ from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError, Problem, UsageError
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
+from llmtrain.planner.calibration import calibrated
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.flops import step_flops
 from llmtrain.planner.mending import is_launchable
@@ -150,7 +151,7 @@ def tuned(
     free: Sequence[str],
 ) -> Tuning:
     """Compose and search; the recipe's own layout need not be valid."""
-    recipe = compose(arguments or (), folders, is_launchable, MENDED)
+    recipe = calibrated(compose(arguments or (), folders, is_launchable, MENDED), folders)
     kept = checked_keys(recipe, keep)
     check_known(recipe, objective, limits)
     check_expressible(recipe)

@@ -8,10 +8,10 @@ def verify(name: RunName, as_json: AsJson = False) -> None:
     from llmtrain.cli.answer import err, print_json
     from llmtrain.config.errors import Problem, RunError
     from llmtrain.launchers.provenance import provenance
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run
     from llmtrain.runs.verify import drift, program_of
 
-    folder = find_run(name, runs_root())
+    folder = find_run(name)
     found = drift(folder, provenance(program_of(folder)))
     if as_json:
         print_json({"run": folder.name, "drift": [each.as_json() for each in found]})

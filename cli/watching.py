@@ -25,7 +25,7 @@ RECENT = 30
 class Shown:
     """What is asked for."""
 
-    root: Path
+    roots: tuple[Path, ...]
     """Where runs lie."""
     folder: Path | None
     """One run; None: the table."""
@@ -77,14 +77,17 @@ def _states(shown: Shown, *, everything: bool) -> tuple[list[State], int]:
     """What is shown, and how many runs of long ago are not."""
     if shown.folder is not None:
         return [read_state(shown.folder)], 0
-    return all_runs(shown.root, None if everything else RECENT)
+    newest = None if everything else RECENT
+    found = [all_runs(root, newest) for root in shown.roots]
+    states = [state for states, _ in found for state in states]
+    return states, sum(older for _, older in found)
 
 
 def _print(shown: Shown, states: Sequence[State], console: Console) -> None:
     if shown.folder is not None:
         show_run(states[0], read_detail(states[0]), console)
     else:
-        show_runs(states, shown.root, console)
+        show_runs(states, shown.roots, console)
 
 
 def _text(shown: Shown, states: Sequence[State], console: Console) -> str:

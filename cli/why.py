@@ -23,7 +23,7 @@ def why(
     from llmtrain.cli.answer import err, out, print_json
     from llmtrain.cli.show_why import cause_json, print_footer, show_cause
     from llmtrain.config.errors import RunError
-    from llmtrain.runs.folder import find_run, runs_root
+    from llmtrain.runs.folder import find_run
     from llmtrain.runs.why.advice import advise
     from llmtrain.runs.why.cause import cause_of_files, cause_of_run
 
@@ -32,7 +32,7 @@ def why(
     if not are_files and len(what) > 1:
         missing = ", ".join(str(path) for path in files if not path.is_file())
         raise typer.BadParameter(f"one run, or files; there is no file {missing}")
-    folder = None if are_files else find_run(what[0], runs_root())
+    folder = None if are_files else find_run(what[0])
     try:
         cause = cause_of_files(files) if folder is None else cause_of_run(folder)
     except OSError as error:

@@ -21,6 +21,20 @@ def expert_data_parallel(recipe: Recipe) -> int:
     return recipe.gpus // (parallel.expert_tp * parallel.ep * parallel.pp)
 
 
+def degrees(recipe: Recipe) -> dict[str, int]:
+    """Every degree of the layout by its recipe key, and dp."""
+    parallel = recipe.parallel
+    return {
+        "tp": parallel.tp,
+        "pp": parallel.pp,
+        "vpp": parallel.vpp,
+        "cp": parallel.cp,
+        "ep": parallel.ep,
+        "etp": parallel.expert_tp,
+        "dp": data_parallel(recipe),
+    }
+
+
 def microbatches(recipe: Recipe, global_batch: int | None = None) -> int:
     """Micro-batches of one step on each replica; ``global_batch`` defaults to the recipe's."""
     size = recipe.batch.global_ if global_batch is None else global_batch

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from re import sub
 
 from llmtrain.config.batch import Batch
+from llmtrain.config.calibration import Calibration
 from llmtrain.config.checks import at_least, require, variable_names
 from llmtrain.config.data import Data
 from llmtrain.config.model import Model
@@ -49,6 +50,7 @@ class Recipe:
     run: Run = field(default_factory=Run)
     nodes: Nodes = field(default_factory=Nodes)
     price: Price = field(default_factory=Price)
+    calibration: Calibration = field(default_factory=Calibration)
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of this recipe; it wins over cluster and site."""
 

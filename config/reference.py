@@ -181,6 +181,12 @@ RECOMPUTE = (
 
 OPTIMIZER = (
     Missing(
+        key="checkpoint.universal",
+        when=lambda recipe: recipe.checkpoint.universal,
+        why="its checkpoints are read by any layout as they are",
+        overrides=("checkpoint.universal=false",),
+    ),
+    Missing(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero > 1,
         why="megatron-core's distributed optimizer is ZeRO-1",

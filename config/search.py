@@ -67,9 +67,14 @@ def _from_environment() -> Iterator[Path]:
     return (Path(folder).expanduser() for folder in listed.split(os.pathsep) if folder)
 
 
-def _default_folders() -> Iterator[Path]:
+def user_folder() -> Path:
+    """``~/.config/llmtrain``: what the user's own machine knows."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    yield Path(home) / "llmtrain"
+    return Path(home) / "llmtrain"
+
+
+def _default_folders() -> Iterator[Path]:
+    yield user_folder()
     yield Path("/etc/llmtrain")
     yield Path(llmtrain.recipes.__path__[0])
 

@@ -134,6 +134,8 @@ class Checkpoint:
     async_: bool = True
     """Training goes on while a checkpoint is written; it waits for a copy of the state in host
     memory only."""
+    universal: bool = False
+    """DeepSpeed goes on from a universal checkpoint, which any layout reads."""
 
     def __post_init__(self) -> None:
         require(at_least("interval", self.interval, 1), at_least("keep", self.keep, 1))

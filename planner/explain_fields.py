@@ -106,6 +106,12 @@ FIELDS: dict[str, Entry] = {
         numbers.verdict,
     ),
     "fits": ("verdict is not `no`", "as verdict", numbers.verdict),
+    "calibration": (
+        "measured / planned by `llmtrain calibrate`: step_factor on the step and its breakdown, "
+        "memory_factor on activations and workspace; the errors replace the model's own",
+        "the runs that it names",
+        numbers.calibration,
+    ),
     "step_seconds": (
         f"{_STEP}; operators by shape, messages by size and place",
         "planner/step.py; constants with sources in planner/data/gpus and planner/data/stacks",

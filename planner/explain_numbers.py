@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from llmtrain.planner.calibration import calibration_json, measured_on, memory_error
 from llmtrain.planner.checkpoints import state_bytes, stored_parameters
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
@@ -13,7 +14,6 @@ from llmtrain.planner.length import steps_by_size
 from llmtrain.planner.model_states import bytes_each, fp8_weight
 from llmtrain.planner.operators import Part, dense_layer, head, moe_layer, tokens
 from llmtrain.planner.plan import Plan, Stage
-from llmtrain.planner.programs import constant
 from llmtrain.planner.sets import name_of
 from llmtrain.planner.speed import ATTENTION
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of
@@ -104,7 +104,7 @@ def verdict(plan: Plan, _: str) -> Numbers:
     """What is needed against what there is."""
     needed = max(stage.peak.needed for stage in plan.stages)
     capacity = plan.recipe.cluster.gpu.memory_bytes
-    return {"needed": needed, "capacity": capacity, "the model's error": constant("error_band")}
+    return {"needed": needed, "capacity": capacity, "the model's error": memory_error(plan.recipe)}
 
 
 def processor(plan: Plan, _: str) -> Numbers:
@@ -277,3 +277,8 @@ def data(plan: Plan, _: str) -> Numbers:
         f"{name_of(each)} ({each.use})": f"{each.samples or '?'} × {seq} / {each.tokens or '?'}"
         for each in plan.sets
     }
+
+
+def calibration(plan: Plan, _: str) -> Numbers:
+    """What is corrected, and what it would have to be measured on."""
+    return calibration_json(plan.recipe) or {"none for": measured_on(plan.recipe)}

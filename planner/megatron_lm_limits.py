@@ -54,6 +54,12 @@ LIMITS = (
         why="v0.12.0rc3 has no expert parallel in fp16",
     ),
     Limit(
+        key="checkpoint.universal",
+        when=lambda recipe: recipe.checkpoint.universal,
+        why="universal checkpoints are DeepSpeed's; it reads any layout's torch_dist",
+        overrides=("checkpoint.universal=false",),
+    ),
+    Limit(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero > 1,
         why="its distributed optimizer is ZeRO-1; sharding more is Megatron-FSDP, another engine",

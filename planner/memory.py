@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llmtrain.config.layout import stage_layers
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.activations import Chunk
+from llmtrain.planner.calibration import memory_factor
 from llmtrain.planner.deepspeed_memory import engine_bytes, host_bytes
 from llmtrain.planner.inflight import moments
 from llmtrain.planner.model_states import (
@@ -130,15 +131,15 @@ def stage_peak(
     constant = fixed(setting)
     stays = buffers(setting) + reduction(setting, parameters) + _gathered(recipe, setting)
     stays += gradient_copies(recipe, setting, parameters)
-    states = _states(recipe, setting, parameters)
+    states, measured = _states(recipe, setting, parameters), memory_factor(recipe)
     fp8 = fp8_weight(recipe) * (parameters.total - ends_of(recipe, number))
     return Peak(
         memory=Memory(
             weights=states.weights + fp8,
             gradients=states.gradients,
             optimizer=states.optimizer,
-            activations=_whole(saved),
-            workspace=_whole(most - saved + constant + stays),
+            activations=_whole(measured * saved),
+            workspace=_whole(measured * (most - saved + stays) + constant),
         ),
         moments=phases,
         constant=_whole(constant),

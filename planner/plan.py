@@ -19,6 +19,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.planner.advice import advice
+from llmtrain.planner.calibration import calibration_json, calibration_warnings
 from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.deepspeed_memory import host_bytes
 from llmtrain.planner.index_cache import index_warnings
@@ -153,6 +154,7 @@ def make_plan(recipe: Recipe) -> Plan:
         sets=sets,
         warnings=(
             *advice(recipe, peaks, speed),
+            *calibration_warnings(recipe),
             *outlook_warnings(recipe, outlook),
             *sets_warnings(recipe, sets),
             *index_warnings(recipe, sets),
@@ -198,6 +200,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "host_memory_bytes": plan.host_memory_bytes,
         "verdict": plan.verdict,
         "fits": None if plan.verdict is None else plan.verdict != "no",
+        "calibration": calibration_json(recipe),
         **speed_json(plan.speed),
         **outlook_json(plan.outlook),
         "checkpoint_bytes": checkpoint_bytes(recipe),

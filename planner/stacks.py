@@ -80,6 +80,8 @@ class Stack:
     """Factor on everything computed: what the stack loses beyond the kernels' benchmarks."""
     error: float
     """Relative error of the step time, for the range."""
+    measured: float = 1.0
+    """Factor on the whole step, where runs on the cluster have shown one (``calibration``)."""
 
 
 @lru_cache

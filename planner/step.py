@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.planner.calibration import calibrated_stack
 from llmtrain.planner.candidate import candidate_of
 from llmtrain.planner.collectives import Links, send_seconds
 from llmtrain.planner.costs import Case, Cost, layer_cost, part_cost
@@ -60,6 +61,7 @@ def recipe_step(recipe: Recipe, stack: str | None = None) -> StepTime | None:
 def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
     """What the recipe's layers are timed in."""
     cluster, kernels = recipe.cluster, recipe.kernels
+    stack = calibrated_stack(recipe, stack)
     machine = Machine(
         gpu=cluster.gpu,
         curves=curves,
@@ -118,7 +120,8 @@ def step_time(case: Case) -> StepTime:
     nodes = largest(layout.gpus / case.links.per_node, 1.0)
     drift = stack.drift * logarithm(nodes)
     breakdown["stragglers"] = sum(breakdown.values(), 0.0) * drift
-    return StepTime(breakdown=breakdown, error=stack.error)
+    corrected = {key: value * stack.measured for key, value in breakdown.items()}
+    return StepTime(breakdown=corrected, error=stack.error)
 
 
 def _times(case: Case, shared: Replicas) -> Quantity:

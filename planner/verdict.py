@@ -7,8 +7,8 @@ from typing import Literal
 from llmtrain.config.change import Changes, as_overrides, changed
 from llmtrain.config.errors import Problem, RecipeError, Repair
 from llmtrain.config.recipe import Recipe
+from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.memory import Peak, peak_memory
-from llmtrain.planner.programs import constant
 
 Verdict = Literal["fits", "tight", "no"]
 Judge = Callable[[Recipe], bool]
@@ -34,7 +34,7 @@ def verdict(recipe: Recipe, peaks: tuple[Peak, ...]) -> Verdict | None:
     needed = max(peak.needed for peak in peaks)
     if needed > capacity:
         return "no"
-    return "tight" if needed * (1 + constant("error_band")) > capacity else "fits"
+    return "tight" if needed * (1 + memory_error(recipe)) > capacity else "fits"
 
 
 def fits(recipe: Recipe) -> bool:

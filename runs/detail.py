@@ -60,7 +60,7 @@ class Detail:
 def read_detail(state: State) -> Detail:
     """From what the run wrote and its plan."""
     plan = read_plan(state.path)
-    steps = _rows(state.path)
+    steps = steady_rows(state.path, TAIL_BYTES)[-WINDOW:]
     last: Mapping[str, Any] = steps[-1] if steps else {}
     measured = _median([row.get("step_seconds") for row in steps])
     planned = _number(plan.get("step_seconds"))
@@ -92,16 +92,19 @@ def read_plan(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    """The last steps, without the first of a life: it holds what is done once."""
-    found = rows(folder, TAIL_BYTES)
+def steady_rows(folder: Path, tail: int | None = None) -> list[dict[str, Any]]:
+    """The steps, or those in the last ``tail`` bytes, without the first of each life.
+
+    That one holds what is done once.
+    """
+    found = rows(folder, tail)
     resumed = {
         event.get("step") or 0
         for event in json_lines(folder / "events.jsonl")
         if event.get("event") in ("started", "resumed")
     }
     steady = [row for row in found if row.get("step", 0) - 1 not in resumed]
-    return (steady or found)[-WINDOW:]
+    return steady or found
 
 
 def _median(values: Sequence[Any]) -> float | None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 
-def note(folder: Path, kind: str) -> None:
-    """Append what was done to a run from outside, among the events that it writes itself."""
+def note(folder: Path, kind: str, **more: Any) -> None:
+    """Append what was done to a run from outside, among the events that it writes itself.
+
+    ``more``: what else belongs to the event.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"time": now, "event": kind, "step": None}) + "\n")
+        file.write(json.dumps({"time": now, "event": kind, "step": None, **more}) + "\n")
 
 
 def json_lines(path: Path, tail: int | None = None) -> Iterator[dict[str, Any]]:

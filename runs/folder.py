@@ -5,12 +5,14 @@ import shlex
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from difflib import get_close_matches
 from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 
-from llmtrain.config.errors import LaunchError, Problem, RunError
+from llmtrain.config.errors import LaunchError, Problem, RecipeError, RunError
+from llmtrain.config.search import search_path
 from llmtrain.config.site import Site
 from llmtrain.launchers.launch import Launch
 
@@ -19,6 +21,37 @@ def runs_root(site: Site | None = None) -> Path:
     """LLMTRAIN_RUNS, else ``site.runs``, else ./outputs."""
     named = os.environ.get("LLMTRAIN_RUNS") or (site.runs if site else None)
     return Path(named).expanduser() if named else Path("outputs")
+
+
+def run_roots() -> tuple[Path, ...]:
+    """Where runs are looked for: LLMTRAIN_RUNS, else ./outputs and ``runs`` of the sites here.
+
+    Which site a run was made for is not known before it is found, so all of the user's count.
+    """
+    if os.environ.get("LLMTRAIN_RUNS"):
+        return (runs_root(),)
+    named = [Path(runs).expanduser() for runs in _site_runs()]
+    found = {path.absolute(): path for path in (runs_root(), *named)}
+    return tuple(found.values())
+
+
+def _site_runs() -> Iterator[str]:
+    """``runs`` of the site files that do not come with the package, where it is a plain text."""
+    try:
+        *own, _ = search_path().folders
+    except RecipeError:  # a folder that is not there has no sites
+        return
+    files = [file for folder in own for file in sorted((folder / "site").glob("*.yaml"))]
+    if not files:
+        return
+    import yaml
+
+    for file in files:
+        with suppress(OSError, ValueError, yaml.YAMLError):
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+            runs = data.get("runs") if isinstance(data, dict) else None
+            if isinstance(runs, str) and "$" not in runs:
+                yield runs
 
 
 def make_folder(launch: Launch, root: Path, now: datetime, site: Site | None = None) -> Path:
@@ -80,11 +113,10 @@ def _settle(draft: Path, root: Path, name: str) -> Path:
     raise OSError(f"no free name for {name}")
 
 
-def run_folders(root: Path) -> Iterator[Path]:
-    """Every run under ``root``, the newest first."""
-    if not root.is_dir():
-        return
-    found = [path for path in root.iterdir() if (path / "launch.json").is_file()]
+def run_folders(*roots: Path) -> Iterator[Path]:
+    """Every run under ``roots``, the newest first."""
+    there = (path for root in roots if root.is_dir() for path in root.iterdir())
+    found = [path for path in there if (path / "launch.json").is_file()]
     yield from sorted(
         (path for path in found if not path.name.startswith(".")),
         key=lambda path: (path / "launch.json").stat().st_mtime,
@@ -92,32 +124,39 @@ def run_folders(root: Path) -> Iterator[Path]:
     )
 
 
-def find_run(name: str, root: Path) -> Path:
+def find_run(name: str) -> Path:
     """The folder of a run: a path, a name, the beginning of one name, or ``latest``.
+
+    Names are looked for in all of :func:`run_roots`.
 
     Raises:
         RunError: if there is none, or if several begin so.
     """
     if (Path(name) / "launch.json").is_file():
         return Path(name).absolute()
-    names = [path.name for path in run_folders(root)]
-    if name == "latest" and names:
-        return (root / names[0]).absolute()
-    matches = [name] if name in names else [each for each in names if each.startswith(name)]
+    roots = run_roots()
+    known = list(run_folders(*roots))
+    if name == "latest" and known:
+        return known[0].absolute()
+    same = [path for path in known if path.name == name]
+    matches = same or [path for path in known if path.name.startswith(name)]
     if len(matches) == 1:
-        return (root / matches[0]).absolute()
-    raise RunError(_not_found(name, root, names, matches))
+        return matches[0].absolute()
+    names, found = [path.name for path in known], [path.name for path in matches]
+    raise RunError(_not_found(name, roots, names, found))
 
 
 def spoken(folder: Path) -> str:
     """What to type for a run: its name where runs are looked for, else its path."""
-    return folder.name if folder.parent == runs_root().absolute() else shlex.quote(str(folder))
+    known = folder.parent in {root.absolute() for root in run_roots()}
+    return folder.name if known else shlex.quote(str(folder))
 
 
-def _not_found(name: str, root: Path, names: list[str], matches: list[str]) -> Problem:
+def _not_found(name: str, roots: tuple[Path, ...], names: list[str], matches: list[str]) -> Problem:
     if matches:
         says = f"{len(matches)} runs begin with {name!r}"
         return Problem(code="ambiguous_run", says=says, hint=", ".join(matches[:10]))
     close = get_close_matches(name, names, n=3, cutoff=0.5)
+    where = " or ".join(map(str, roots))
     hint = f"did you mean {' or '.join(close)}?" if close else "`llmtrain status` lists the runs"
-    return Problem(code="unknown_run", says=f"there is no run {name!r} in {root}", hint=hint)
+    return Problem(code="unknown_run", says=f"there is no run {name!r} in {where}", hint=hint)

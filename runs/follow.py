@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from llmtrain.config.sizes import memory_text
 from llmtrain.runs.detail import mfu, read_plan
 from llmtrain.runs.state import State, read_state
 
 POLL_SECONDS = 0.2
-GIB = 2**30
 PLAIN_SECONDS = 15.0
 """Between two lines where there is no terminal."""
 
@@ -73,10 +73,6 @@ def _plain(state: State, plan: Mapping[str, Any]) -> str:
     return f"{state.status} · step {state.step} of {state.steps or '?'} · {_figures(state, plan)}"
 
 
-def _memory(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
-
-
 def _figures(state: State, plan: Mapping[str, Any]) -> str:
     if state.loss is None:
         return ""
@@ -86,7 +82,7 @@ def _figures(state: State, plan: Mapping[str, Any]) -> str:
         f"loss {state.loss:.3f}",
         f"{state.tokens_per_second or 0:,.0f} tokens/s",
         f"MFU {used:.1%} (plan {planned:.1%})" if used and planned else "",
-        _memory(state.memory_bytes) if state.memory_bytes else "",
+        memory_text(state.memory_bytes) if state.memory_bytes else "",
         f"saved at {state.checkpoint}" if state.checkpoint else "",
     ]
     return " · ".join(figure for figure in figures if figure)

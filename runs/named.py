@@ -10,7 +10,7 @@ from llmtrain.config.errors import Problem, RecipeError, RunError
 from llmtrain.config.files import read_recipe
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.search import search_path
-from llmtrain.runs.folder import find_run, run_folders
+from llmtrain.runs.folder import find_run, run_folders, run_roots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Named:
     """The run's folder; None: no run, a recipe."""
 
 
-def named(word: str, root: Path, folders: Sequence[Path] = ()) -> Named:
+def named(word: str, folders: Sequence[Path] = ()) -> Named:
     """The recipe that ``word`` names, by its name or path, or that of the run it names.
 
     Raises:
@@ -37,16 +37,16 @@ def named(word: str, root: Path, folders: Sequence[Path] = ()) -> Named:
     if not is_run and (word.endswith(".yaml") or word in search_path(folders).recipes()):
         return Named(name=word, recipe=compose([f"recipe={word}"], folders), run=None)
     try:
-        folder = find_run(word, root)
+        folder = find_run(word)
     except RunError as error:
         if error.problems[0].code == "ambiguous_run":
             raise
-        raise RecipeError(_neither(word, root, folders)) from error
+        raise RecipeError(_neither(word, folders)) from error
     return Named(name=folder.name, recipe=read_recipe(folder / "recipe.yaml"), run=folder)
 
 
-def _neither(word: str, root: Path, folders: Sequence[Path]) -> Problem:
-    known = [*search_path(folders).recipes(), *(path.name for path in run_folders(root))]
+def _neither(word: str, folders: Sequence[Path]) -> Problem:
+    known = [*search_path(folders).recipes(), *(path.name for path in run_folders(*run_roots()))]
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     listed = "`llmtrain recipes` and `llmtrain status` list them"
     return Problem(

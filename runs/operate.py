@@ -12,6 +12,7 @@ from llmtrain.config.errors import Interrupted, LaunchError, Problem, RunError
 from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
+from llmtrain.runs.going_on import require_ended
 from llmtrain.runs.process import ask, is_alive, kill, start
 from llmtrain.runs.state import State, read_state
 
@@ -74,12 +75,7 @@ def resume(folder: Path, console: Console) -> State:
     Raises:
         LaunchError: if it runs still, or has nothing left to do.
     """
-    state = read_state(folder)
-    if is_alive(folder):
-        hint = f"llmtrain logs {spoken(folder)} --follow"
-        raise LaunchError(f"{folder.name} is running", hint=hint)
-    if state.status == "finished":
-        raise LaunchError(f"{folder.name} has finished all {state.steps} steps")
+    require_ended(folder)
     return run_here(folder, console)
 
 

@@ -122,8 +122,9 @@ def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
     return f"Slurm says {end} of job {job.job}" if job and end else None
 
 
-BEGINNINGS = ("launched", "started", "resumed")
-"""Events with which a life of the run begins; launched: its processes start."""
+BEGINNINGS = ("changed", "launched", "started", "resumed")
+"""Events with which a life of the run begins; changed: it was prepared anew, for another layout;
+launched: its processes start."""
 
 ENDINGS: dict[str, Status] = {
     "finished": "finished",
@@ -151,7 +152,7 @@ def _status(life: list[str], there: Presence) -> Status:
         return "running" if life and life[0] != "launched" else "starting"
     if there == "unknown":
         return "unknown"
-    return "lost" if life else "prepared"
+    return "lost" if life and life[0] != "changed" else "prepared"
 
 
 def _steps(folder: Path) -> int | None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from llmtrain.config.errors import LaunchError, Problem, RunError
+from llmtrain.config.errors import Problem, RunError
 from llmtrain.runs import slurm
 from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
+from llmtrain.runs.going_on import require_ended
 from llmtrain.runs.presence import Watch, presence
 from llmtrain.runs.process import ask
 from llmtrain.runs.slurm import Submitted, Unreachable, submitted
@@ -59,12 +60,7 @@ def resume_job(folder: Path, console: Console) -> Submitted:
     Raises:
         LaunchError: if it is in the queue still, or has nothing left to do.
     """
-    there = presence(folder)
-    state = read_state(folder, there)
-    if there != "gone":
-        raise LaunchError(f"{folder.name} is {state.status}", hint="see `llmtrain status`")
-    if state.status == "finished":
-        raise LaunchError(f"{folder.name} has finished all {state.steps} steps")
+    require_ended(folder)
     return submit(folder, console)
 
 

@@ -15,6 +15,7 @@ from megatron.core.models.gpt import GPTModel
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from llmtrain.config.errors import RunError
+from llmtrain.config.layout import degrees
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import model, weights
 from llmtrain.trainer.batches import MicroBatch
@@ -95,6 +96,8 @@ class MegatronEngine:
     def part(self, folder: Path, facts: dict[str, Any]) -> ShardedPart:
         """What megatron-core gives this rank to write."""
         state = {**self._state(loading=False), **facts, "zero": self.recipe.optim.zero}
+        # For who looks at the checkpoint before it is read; any layout reads it.
+        state["layout"] = degrees(self.recipe)
         return self._planner.plan(state, folder, leads=torch.distributed.get_rank() == 0)
 
     def restore(self, path: Path) -> dict[str, Any]:

@@ -26,9 +26,11 @@ def program(plan: Plan) -> Program:
 
 def config(plan: Plan) -> dict[str, Any]:
     """The engine's configuration, with the optimizer that a script may leave to it."""
-    optim = plan.recipe.optim
+    optim, universal = plan.recipe.optim, plan.recipe.checkpoint.universal
     return {
         **engine_config(plan),
+        # Megatron-DeepSpeed adds it by itself to what it reads.
+        **({"checkpoint": {"load_universal": True}} if universal else {}),
         "optimizer": {
             "type": "AdamW",
             "params": {

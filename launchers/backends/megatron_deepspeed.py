@@ -75,6 +75,7 @@ def engine(recipe: Recipe) -> Arguments:
         "--zero-stage": recipe.optim.zero,
         "--cpu-optimizer": recipe.optim.offload,
         "--no-pipeline-parallel": recipe.parallel.pp == 1,
+        "--universal-checkpoint": recipe.checkpoint.universal,
     }
 
 

@@ -7,6 +7,7 @@ here-documents that no shell reads. All other text is fixed and lies in ``shell/
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from llmtrain.launchers.backends.tracker import rank_files, tracker_file
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_header import header, job_name, tasks_per_node
@@ -90,12 +91,23 @@ def _settings(batch: Batch) -> Iterator[str]:
         yield array("missing", batch.program.missing)
     if site.software == "sbcast":
         yield assign_path("nvme", site.nvme or "")
+    tracker = _tracker(plan)
+    if tracker:
+        files = tuple(rank_files(plan.recipe))
+        yield assign("tracker", tracker)
+        yield array("patterns", (each.pattern for each in files))
+        yield array("counts", (str(each.count) for each in files))
     if site.modules:
         yield array("modules", site.modules)
     if site.secrets.names:
         yield assign_path("secrets_file", site.secrets.file)
         yield array("secrets", site.secrets.names)
     yield assign("sums", batch.sums.rstrip("\n"))
+
+
+def _tracker(plan: Plan) -> str | None:
+    """The file that is looked at before each start; a universal checkpoint has other files."""
+    return None if plan.recipe.checkpoint.universal else tracker_file(plan.recipe)
 
 
 def _edges(plan: Plan) -> str:
@@ -122,6 +134,8 @@ def _functions(plan: Plan) -> Iterator[str]:
     if site.software == "sbcast":
         yield "software.sh"
     yield "step.sh"
+    if _tracker(plan):
+        yield "tracker.sh"
     yield f"restart-{site.slurm.restart}.sh"
 
 
@@ -154,10 +168,15 @@ def _main(batch: Batch) -> Iterator[str]:
     yield "    rendezvous"
     if site.software == "sbcast":
         yield "    send_software"
+    tracker = _tracker(plan)
+    if tracker:
+        yield "    check_tracker"
     yield "    start_step"
     if plan.recipe.nodes.spare:
         yield "    while another_try; do"
         yield "        rendezvous"
+        if tracker:
+            yield "        check_tracker"
         yield "        start_step"
         yield "    done"
     yield "    end"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llmtrain.config.sizes import storage_text
 from llmtrain.launchers import containers
 from llmtrain.launchers.launch import Command, Program, Variable
 from llmtrain.launchers.provenance import Provenance
@@ -80,14 +81,10 @@ def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str
         yield f"checkout: {checkout}"
     if site.secrets.names:
         yield f"secrets: {', '.join(site.secrets.names)} from {site.secrets.file}"
-    crossing = [f"{edge.axis} {_size(edge.edge_bytes)}" for edge in edges(plan)]
+    crossing = [f"{edge.axis} {storage_text(edge.edge_bytes)}" for edge in edges(plan)]
     if crossing:
         yield f"each node sends its neighbours {', '.join(crossing)} a step; {_order(plan)}"
     yield f"the ranks are told {lead_seconds(plan)} s before the end: {lead_reason(plan)}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _order(plan: Plan) -> str:

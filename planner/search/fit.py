@@ -4,6 +4,7 @@ What :func:`llmtrain.planner.memory.stage_peak` says of a stage is put together 
 functions; a test asks both about the same candidates.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from llmtrain.config.change import changed
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner import memory
 from llmtrain.planner.activations import Chunk, chunk, embedding, gradients, recomputed_peak
+from llmtrain.planner.calibration import memory_factor
 from llmtrain.planner.inflight import held_of_chunk, in_flight
 from llmtrain.planner.model_states import bytes_each, fp8_weight, gradient_bytes, sharded
 from llmtrain.planner.numeric import choose, largest
@@ -68,13 +70,14 @@ def _needed(stages: Stages, table: Table, modules: frozenset[str]) -> Any:
     back = _backward(setting, column["moe"] > 0)
     most = kept + largest(back, choose(column["last"] > 0, loss(setting), 0))
     rank = _count(column, "rank")
-    stays: Any = buffers(setting) + reduction(setting, rank) + fixed(setting)
+    stays: Any = buffers(setting) + reduction(setting, rank)
     gradient = gradient_bytes(recipe.precision, recipe.optim)
     stays = stays + gathered_weights(setting, _count(column, "layer"), column["words"], gradient)
     stays = stays + memory.gradient_copies(recipe, setting, rank)
-    stays = stays + _fp8(stages.space, table) * (rank.total - column["ends"])
+    moving = _by_zero(stages.space, table, memory_factor) * (most + stays)
+    fp8 = _by_zero(stages.space, table, fp8_weight) * (rank.total - column["ends"])
     released = memory.releasable_bytes(recipe, setting, rank)
-    return _states(setting, recipe, rank) + most + stays - released
+    return _states(setting, recipe, rank) + fp8 + moving + fixed(setting) - released
 
 
 def _setting(space: Space, table: Table, modules: frozenset[str]) -> Setting:
@@ -107,10 +110,10 @@ def _count(column: dict[str, Any], name: str) -> Count:
     return Count(dense=column[f"{name}_dense"], expert=column[f"{name}_expert"])
 
 
-def _fp8(space: Space, table: Table) -> Any:
-    """By ZeRO stage: gathering in FP8 needs one, and stage 3 keeps no copies."""
+def _by_zero(space: Space, table: Table, value: Callable[[Recipe], float]) -> Any:
+    """What depends on the ZeRO stage: copies in FP8, and which stack a correction is for."""
     plain = {"optim.overlap_param_gather": False}
-    each = [fp8_weight(changed(space.recipe, {**plain, "optim.zero": zero})) for zero in range(4)]
+    each = [value(changed(space.recipe, {**plain, "optim.zero": zero})) for zero in range(4)]
     return as_array(each)[table["zero"]]
 
 

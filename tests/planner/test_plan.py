@@ -38,7 +38,7 @@ OTHERS = {
     *("host_memory_bytes", "verdict", "fits"),
     *("step_seconds", "step_seconds_range", "breakdown", "tokens_per_second_per_gpu"),
     *("model_tflops_per_gpu", "mfu", "hfu", "mfu_convention", "days", "gpu_hours", "goodput"),
-    *("checkpoint_bytes", "data", "warnings", "errors"),
+    *("calibration", "checkpoint_bytes", "data", "warnings", "errors"),
 }
 """Its other keys."""
 

@@ -42,6 +42,7 @@ done
 def no_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs lie in ./outputs of an empty folder."""
     monkeypatch.delenv("LLMTRAIN_RUNS", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -139,9 +139,32 @@ def test_a_run_is_found(runs: dict[str, Path]) -> None:
         str(runs["beta-20260102-000000"]): "beta-20260102-000000",
     }
 
-    assert {name: find_run(name, runs_root()) for name in asked} == {
+    assert {name: find_run(name) for name in asked} == {
         name: runs[found] for name, found in asked.items()
     }
+
+
+def test_runs_of_the_users_sites_are_found(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a site puts them, beside ./outputs; LLMTRAIN_RUNS alone where it is set."""
+    site = tmp_path / "config" / "llmtrain" / "site" / "mine.yaml"
+    site.parent.mkdir(parents=True)
+    site.write_text(f"runs: {tmp_path}/scratch\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    far = tmp_path / "scratch" / "gamma-1"
+    far.mkdir(parents=True)
+    (far / "launch.json").touch()
+
+    assert (find_run("gamma"), find_run("latest")) == (far, far)
+    assert find_run("al") == runs["alpha-20260102-000000"]
+    assert spoken(far) == "gamma-1"
+
+    monkeypatch.setenv("LLMTRAIN_RUNS", str(tmp_path / "outputs"))
+
+    assert spoken(far) == str(far)
+    with pytest.raises(RunError, match="there is no run 'gamma'"):
+        find_run("gamma")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +186,7 @@ def test_a_run_is_found(runs: dict[str, Path]) -> None:
 def test_a_run_that_is_not_there(runs: dict[str, Path], name: str, says: str, hint: str) -> None:
     """The answer offers those that are."""
     with pytest.raises(RunError) as refused:
-        find_run(name, runs_root())
+        find_run(name)
     (problem,) = refused.value.problems
 
     assert (problem.message, problem.hint) == (says, hint)
@@ -172,7 +195,7 @@ def test_a_run_that_is_not_there(runs: dict[str, Path], name: str, says: str, hi
 def test_the_latest_of_none() -> None:
     """Nothing is the latest where nothing is."""
     with pytest.raises(RunError, match="there is no run 'latest' in outputs"):
-        find_run("latest", runs_root())
+        find_run("latest")
 
 
 def test_what_to_type_for_a_run(

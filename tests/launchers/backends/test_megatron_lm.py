@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
 from llmtrain.launchers.backends import program
 from llmtrain.launchers.backends.flag_table import read_flags
 from llmtrain.launchers.backends.layout_arguments import layout_string
 from llmtrain.launchers.backends.length import samples_after
 from llmtrain.launchers.backends.megatron_lm import arguments
-from llmtrain.launchers.backends.training_arguments import step_schedule
+from llmtrain.launchers.backends.training_arguments import program_run, step_schedule
+from llmtrain.launchers.shell import package_text
 from llmtrain.planner.limits import VERSIONS
 
 if TYPE_CHECKING:
@@ -147,3 +150,19 @@ def test_experts_behind_dense_layers_and_shared_ones(rendering: Rendering) -> No
     assert "--moe-layer-freq ([0]*3+[1]*58)" in line
     assert "--moe-ffn-hidden-size 2048 --moe-shared-expert-intermediate-size 2048" in line
     assert "--q-lora-rank 1536 --kv-lora-rank 512" in line
+
+
+def test_every_version_saves_on_the_signal_that_the_job_sends() -> None:
+    """Its handler is asked for, and waits for SIGTERM, which task.sh hands on to the ranks."""
+    tables = [read_flags("megatron-lm", version) for version in VERSIONS["megatron-lm"]]
+    tables += [
+        read_flags("megatron-deepspeed", version) for version in VERSIONS["megatron-deepspeed"]
+    ]
+    waits_for = {table.version: table.flags.get("--exit-signal") for table in tables}
+    recipe = compose(["recipe=llama2-7b"])
+
+    assert program_run(recipe)["--exit-signal-handler"] is True
+    assert all("--exit-signal-handler" in table for table in tables)
+    # Versions without the flag know no other signal.
+    assert {flag.default for flag in waits_for.values() if flag} == {int(signal.SIGTERM)}
+    assert 'kill -TERM "$pid"' in package_text("task.sh")

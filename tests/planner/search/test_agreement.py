@@ -7,9 +7,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from llmtrain.config.build import build
+from llmtrain.config.calibration import Calibration
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError
 from llmtrain.config.rules import violations
+from llmtrain.planner.calibration import measured_on
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.memory import peak_memory
 from llmtrain.planner.search.counted import stages_of
@@ -37,8 +40,10 @@ STRUCTURES, CANDIDATES = 40, 60
 
 @lru_cache
 def space(name: str) -> Space:
-    """The space of a recipe, its axes as they are."""
-    return space_of(compose([f"recipe={name}", *RECIPES[name]]))
+    """The space of a recipe, its axes as they are; its plan is corrected by runs."""
+    recipe = compose([f"recipe={name}", *RECIPES[name]])
+    factors = {"step_factor": 1.3, "memory_factor": 1.2}
+    return space_of(replace(recipe, calibration=build(Calibration, measured_on(recipe) | factors)))
 
 
 @lru_cache

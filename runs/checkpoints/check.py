@@ -1,0 +1,128 @@
+"""What a run would go on from, before it is started: found, read, and judged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.tracker import tracker_file
+from llmtrain.runs.checkpoints.folder import (
+    listed,
+    named,
+    read_stored,
+    tracked,
+    whole,
+    word_for,
+)
+from llmtrain.runs.checkpoints.stored import Stored
+from llmtrain.runs.checkpoints.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracker:
+    """The file that names what the program loads, and what it must say instead."""
+
+    path: Path
+    """The file."""
+    was: str | None
+    """What it says; None: it is not there."""
+    now: str
+    """The newest checkpoint that is whole."""
+    why: str
+    """What is wrong with what it says."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+        return {"file": self.path.name, "was": self.was, "now": self.now, "why": self.why}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """The answer."""
+
+    verdict: Verdict
+    """Of the checkpoint that will be loaded."""
+    stored: Stored | None
+    """That checkpoint; None: there is none."""
+    skipped: Stored | None
+    """A newer one that is not whole."""
+    tracker: Tracker | None
+    """How the program is led to it; None: it finds it by itself."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+        return {
+            **self.verdict.as_json(),
+            "checkpoint": self.stored.as_json() if self.stored else None,
+            "skipped": self.skipped.as_json() if self.skipped else None,
+            "tracker": self.tracker.as_json() if self.tracker else None,
+        }
+
+
+NONE = Verdict(outcome="none", says="there is no checkpoint: it begins at step 1")
+
+
+def check(folder: Path, recipe: Recipe) -> Check:
+    """What the program of ``recipe`` will go on from in ``folder``, its checkpoints.
+
+    A checkpoint that is not whole is passed over: the reference trainer does that by itself, other
+    programs do what their tracker says, which is then to be moved.
+    """
+    first, why = _first(folder, recipe)
+    if first is not None and first.whole:
+        return Check(verdict=verdict(first, recipe), stored=first, skipped=None, tracker=None)
+    if first is None and not why:
+        return Check(verdict=NONE, stored=None, skipped=None, tracker=None)
+    good = next(whole(folder, recipe), None)
+    if good is None:
+        return _lost(first, why)
+    return Check(
+        verdict=verdict(good, recipe),
+        stored=good,
+        skipped=first,
+        tracker=_tracker(folder, recipe, good, why),
+    )
+
+
+def _lost(first: Stored | None, why: str) -> Check:
+    says = f"will not load: {why}, and there is no checkpoint that is whole"
+    return Check(verdict=Verdict(outcome="no", says=says), stored=first, skipped=None, tracker=None)
+
+
+def _first(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:
+    """What would be loaded as things stand, and what is wrong with that."""
+    if tracker_file(recipe) is None:
+        return _newest(folder, recipe)
+    try:
+        word = named(folder, recipe)
+    except (OSError, ValueError) as error:
+        return None, f"{tracker_file(recipe)} cannot be read: {error}"
+    if word is None:
+        there = next(whole(folder, recipe), None)
+        missing = f"{tracker_file(recipe)} is missing, and {there and there.path.name} is there"
+        return None, missing if there else ""
+    path = tracked(folder, recipe, word)
+    stored = read_stored(path) if path.is_dir() else None
+    if stored is None:
+        return None, f"{tracker_file(recipe)} says {word!r}, and there is no such checkpoint"
+    return stored, f"{path.name} is not whole: {stored.damage}"
+
+
+def _newest(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:
+    for path in listed(folder, recipe):
+        stored = read_stored(path)
+        if stored is None:
+            stored = Stored(path=path, format="torch_dist", damage="it is empty")
+        return stored, f"{path.name} is not whole: {stored.damage}"
+    return None, ""
+
+
+def _tracker(folder: Path, recipe: Recipe, good: Stored, why: str) -> Tracker | None:
+    file = tracker_file(recipe)
+    if file is None:
+        return None
+    try:
+        was = named(folder, recipe)
+    except (OSError, ValueError):
+        was = None
+    return Tracker(path=folder / file, was=was, now=word_for(good.path, recipe), why=why)

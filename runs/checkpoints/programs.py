@@ -1,0 +1,41 @@
+"""What programs do with checkpoints: the facts of programs.yaml."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversion:
+    """A command that makes one format into another."""
+
+    command: str
+    """With ``{folder}``, ``{path}``, ``{tp}`` and ``{pp}``."""
+    says: str
+    """What it keeps, and what is to be done then."""
+
+
+def reshardable(optimizer: str | None) -> bool:
+    """Whether any layout reads an optimizer's state that was cut so; None: it was not cut."""
+    return optimizer is None or optimizer in _facts()["reshardable"]["value"]
+
+
+def resave_flags() -> tuple[str, ...]:
+    """Flags of Megatron-LM, newest first, that write a state which any layout reads."""
+    return tuple(_facts()["resave"]["flags"])
+
+
+def conversion(kind: str) -> Conversion:
+    """How a checkpoint of format ``megatron`` or ``deepspeed`` is converted."""
+    found = _facts()["convert"][kind]
+    return Conversion(command=found["command"], says=found["says"])
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    text = files("llmtrain.runs.checkpoints").joinpath("programs.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found

@@ -1,0 +1,191 @@
+"""Whether a recipe's program can go on from a checkpoint, and what it takes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any, Literal
+
+from llmtrain.config.layout import degrees
+from llmtrain.config.recipe import Recipe
+from llmtrain.runs.checkpoints.programs import conversion, resave_flags, reshardable
+from llmtrain.runs.checkpoints.stored import Format, Stored
+
+Outcome = Literal["as_is", "resharded", "convert", "no", "none"]
+"""as_is, resharded: it is loaded; convert: by another command first; none: there is none."""
+
+READS: dict[str, tuple[Format, ...]] = {
+    "megatron-core": ("torch_dist",),
+    "megatron-core+deepspeed": ("deepspeed", "universal"),
+    "megatron-lm": ("torch_dist", "megatron"),
+    "megatron-deepspeed": ("deepspeed", "universal"),
+    "deepspeed": ("deepspeed", "universal"),
+}
+"""Formats that each program reads."""
+
+DEGREES = ("tp", "pp", "vpp", "cp", "ep", "etp", "dp")
+CUT = ("tp", "pp", "vpp", "ep", "etp")
+"""Degrees that decide which weights a rank has; the others only repeat them."""
+
+
+ALIKE = {2: 1}
+"""Stages of ZeRO whose states DeepSpeed reads for one another, universal ones too (tried with
+0.19.8: 1 and 2 read each other's, 0, 1 and 3 do not)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What will happen to one checkpoint."""
+
+    outcome: Outcome
+    """In a word."""
+    says: str
+    """In a sentence."""
+    command: str = ""
+    """What converts it."""
+
+    @property
+    def loads(self) -> bool:
+        """Whether the program can be started."""
+        return self.outcome in ("as_is", "resharded", "none")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+        return {"outcome": self.outcome, "says": self.says, "command": self.command or None}
+
+
+def verdict(stored: Stored, recipe: Recipe) -> Verdict:
+    """Whether the program of ``recipe`` can go on from ``stored``."""
+    reasons = [*_unreadable(stored, recipe), *_other_model(stored, recipe)]
+    if reasons:
+        return Verdict(outcome="no", says=f"will not load: {reasons[0]}")
+    changed = changes(stored.layout, degrees(recipe))
+    rule = {
+        "torch_dist": _torch_dist,
+        "megatron": _megatron,
+        "deepspeed": _deepspeed,
+        "universal": _universal,
+    }[stored.format]
+    return rule(stored, recipe, changed)
+
+
+def changes(was: Mapping[str, int], now: Mapping[str, int]) -> dict[str, str]:
+    """Degrees that differ, as ``2 → 1``; what the checkpoint does not say is not compared."""
+    # Without experts their tensor parallel degree means nothing.
+    names = [name for name in DEGREES if name != "etp" or now["ep"] > 1]
+    return {
+        name: f"{name} {was[name]} → {now[name]}"
+        for name in names
+        if name in was and was[name] != now[name]
+    }
+
+
+def _unreadable(stored: Stored, recipe: Recipe) -> Iterator[str]:
+    if stored.damage:
+        yield stored.damage
+    if stored.format not in READS[recipe.backend.name]:
+        yield f"{recipe.backend.name} does not read the format {stored.format}"
+
+
+def _other_model(stored: Stored, recipe: Recipe) -> Iterator[str]:
+    """Sizes of the model that are not the recipe's."""
+    model = recipe.model
+    ours = {
+        "layers": model.layers,
+        "hidden": model.hidden,
+        "heads": model.heads,
+        "kv_heads": model.kv_head_count,
+        "ffn": model.ffn_size,
+        "experts": model.experts or 0,
+    }
+    if model.positions == "learned":
+        ours["seq"] = model.seq
+    for name, size in ours.items():
+        if stored.sizes.get(name, size) != size:
+            yield f"its `model.{name}` is {stored.sizes[name]}, the recipe's {size}"
+    rows, tp = stored.sizes.get("vocab"), stored.layout.get("tp")
+    if rows and tp and rows != model.padded_vocab(tp):
+        yield (
+            f"its vocabulary, padded for tp {tp}, has {rows} rows, the recipe's "
+            f"{model.padded_vocab(tp)} (`model.vocab`, `model.vocab_multiple`)"
+        )
+
+
+def _as_is() -> Verdict:
+    return Verdict(outcome="as_is", says="loads as it is")
+
+
+def _resharded(changed: Mapping[str, str]) -> Verdict:
+    if not changed:
+        return _as_is()
+    return Verdict(outcome="resharded", says=f"loads resharded: {', '.join(changed.values())}")
+
+
+def _no(says: str) -> Verdict:
+    return Verdict(outcome="no", says=f"will not load: {says}")
+
+
+def _torch_dist(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
+    other = _other_zero(stored, recipe)
+    if other is not None:
+        return other
+    cut = [text for name, text in changed.items() if name in CUT]
+    if cut and not reshardable(stored.optimizer):
+        flags = " or ".join(f"`{flag}`" for flag in resave_flags())
+        return _no(
+            f"{', '.join(cut)}, and the optimizer's state is cut by the old layout "
+            f"({stored.optimizer}); save once more in the old layout with {flags}"
+        )
+    return _resharded(changed)
+
+
+def _megatron(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
+    """A file a rank: every rank must find its own. Replicas read the same ones."""
+    other = _other_zero(stored, recipe)
+    if other is not None:
+        return other
+    cut = [text for name, text in changed.items() if name in CUT]
+    return _converted("megatron", stored, recipe, cut) if cut else _resharded(changed)
+
+
+def _deepspeed(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
+    """Without ZeRO a replica's files are whole; else there is a part for each replica."""
+    other = _other_zero(stored, recipe)
+    if other is not None:
+        return other
+    sharded = recipe.optim.zero > 0
+    cut = [text for name, text in changed.items() if name in CUT or (sharded and name == "dp")]
+    if not cut:
+        return _resharded(changed)
+    if not sharded:
+        return _no(f"{', '.join(cut)}, and only a checkpoint of ZeRO can be converted")
+    return _converted("deepspeed", stored, recipe, cut)
+
+
+def _universal(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
+    return _other_zero(stored, recipe) or _resharded(changed)
+
+
+def _other_zero(stored: Stored, recipe: Recipe) -> Verdict | None:
+    """Stages 1 and 2 keep their state alike, the others each in its own way."""
+    was, now = stored.layout.get("zero", recipe.optim.zero), recipe.optim.zero
+    if ALIKE.get(was, was) == ALIKE.get(now, now):
+        return None
+    return _no(f"the optimizer's state was written with `optim.zero` = {was}, not {now}")
+
+
+def _converted(kind: str, stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
+    how = conversion(kind)
+    if kind == "deepspeed" and stored.path.with_name(f"{stored.path.name}_universal").is_dir():
+        says = f"needs `checkpoint.universal=true` ({', '.join(cut)}): it was converted already"
+        return Verdict(outcome="convert", says=says)
+    command = how.command.format(
+        folder=quote(str(stored.path.parent)),
+        path=quote(str(stored.path)),
+        tp=recipe.parallel.tp,
+        pp=recipe.parallel.pp,
+    )
+    return Verdict(
+        outcome="convert",
+        says=f"needs conversion ({', '.join(cut)}; {how.says}) with: {command}",
+        command=command,
+    )
