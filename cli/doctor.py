@@ -13,20 +13,20 @@ def doctor(arguments: Arguments = None, as_json: AsJson = False, recipes: Recipe
     from llmtrain.cli.planning import planned
     from llmtrain.cli.show_doctor import show_findings
     from llmtrain.config.errors import LaunchError
-    from llmtrain.planner.checkpoints import checkpoint_bytes
+    from llmtrain.launchers.preflight.checks import judge
+    from llmtrain.launchers.preflight.facts import read_facts
+    from llmtrain.launchers.preflight.machine import Machine
+    from llmtrain.launchers.screening import promise_of, room_for
     from llmtrain.runs.folder import runs_root
-    from llmtrain.runs.preflight.checks import judge
-    from llmtrain.runs.preflight.facts import read_facts
-    from llmtrain.runs.preflight.machine import Machine
 
     recipe = planned(arguments, folders(recipes)).recipe if arguments else None
     site = recipe.site if recipe else None
     kept = site.checkpoints if site and site.checkpoints else str(runs_root(site))
-    facts = read_facts(Machine(), (Path(kept).absolute(),))
-    needed = (checkpoint_bytes(recipe) or 0) if recipe else 0
-    found = judge(facts, recipe.cluster if recipe else None, needed)
+    room = room_for(recipe, str(Path(kept).absolute()))
+    facts = read_facts(Machine(), [Path(folder) for folder in room])
+    found = judge(facts, promise_of(recipe.cluster if recipe else None, room=room))
     if as_json:
-        rows = [each.as_json() for each in found]
+        rows = [each._asdict() for each in found]
         print_json({"host": facts.host, "findings": rows, "facts": facts.as_json()})
     else:
         show_findings(facts.host, found, out())

@@ -7,6 +7,7 @@ from typing import Literal
 
 from llmtrain.config.checks import at_least, positive, require, variable_names
 from llmtrain.config.errors import Problem
+from llmtrain.config.preflight import Preflight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +151,8 @@ class Site:
     """Each rank runs on the NUMA node of its GPU."""
     probe: Literal["fail", "warn", "off"] = "fail"
     """What happens when a node's environment is not the one that was asked for."""
+    preflight: Preflight = field(default_factory=Preflight)
+    """What is looked at on every node of a job before a rank starts, and what follows from it."""
     secrets: Secrets = field(default_factory=Secrets)
     """Values that no file of a run may hold."""
     runs: str | None = None

@@ -14,6 +14,7 @@ from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_batch import Batch, batch_script
 from llmtrain.launchers.schedulers.slurm_shown import commands, later, notes, warnings
 from llmtrain.launchers.schedulers.slurm_step import rank_script, task_command, task_script
+from llmtrain.launchers.screening import preflight_files
 from llmtrain.launchers.shell import package_text, require_names
 from llmtrain.planner.plan import Plan, make_plan
 
@@ -34,6 +35,7 @@ def job(
         "task.sh": task_script(plan, program),
         "rank.sh": rank_script(plan, program),
         "probe.py": package_text("probe.py"),
+        **preflight_files(plan),
     }
     command = task_command(plan, program)
     files = {

@@ -1,0 +1,74 @@
+"""Nodes are looked at before a rank starts; those that are not fit take no part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Bed
+
+TINY = ("recipe=bed-tiny", "run.steps=2", "site.preflight.policy=stop")
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """What happened, in order."""
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+@contextmanager
+def full_disk(bed: Bed, number: int) -> Iterator[str]:
+    """Node ``number`` has next to no room on its own disk."""
+    nvme = f"{bed.environment['BED']}/nvme"
+
+    def sized(size: str) -> None:
+        words = ("mount", "-o", f"remount,size={size}", nvme)
+        bed.run(bed.scripts / "node.sh", "exec", str(number), *words)
+
+    sized("64k")
+    try:
+        yield nvme
+    finally:
+        sized("50%")
+
+
+def test_a_node_with_a_full_disk_is_replaced_by_a_spare(bed: Bed) -> None:
+    """The run trains on the others in the same job; the node is named, recorded and kept out."""
+    with full_disk(bed, 1) as nvme:
+        folder = bed.launch("screened", *TINY, f"site.nvme={nvme}", "nodes.spare=1")
+        assert bed.wait(folder)["status"] == "finished"
+
+    assert sorted(path.parent.name for path in folder.glob("logs/*/rank-0.log")) == ["node2"]
+    found = {
+        path.parent.name: json.loads(path.read_text())
+        for path in folder.glob("logs/*/preflight.json")
+    }
+    assert {node: each["verdict"] == "stop" for node, each in found.items()} == {
+        "node1": True,
+        "node2": False,
+        "node3": False,
+    }
+    assert found["node2"]["report"]["reached"] is not False
+    unfit, summary = (each for each in events(folder) if each["event"] in ("unfit", "preflight"))
+    assert unfit["node"] == "node1" and "0.0 GiB free" in unfit["reason"]
+    assert (summary["nodes"], summary["unfit"]) == (3, 1)
+    listed = (folder.parent / ".llmtrain-exclude.yaml").read_text()
+    assert listed.startswith('- {node: "node1", reason: "') and folder.name in listed
+
+
+def test_too_few_fit_nodes_end_the_job(bed: Bed) -> None:
+    """Before a rank starts; the error has the reason and the option that leaves the node out."""
+    with full_disk(bed, 2) as nvme:
+        others = "site.slurm.exclude=[node3,node4]"
+        folder = bed.launch("refused", *TINY, f"site.nvme={nvme}", others)
+        state = bed.wait(folder)
+
+    assert state["status"] == "failed"
+    assert "1 nodes can work; the run needs 2. Not fit: node2: " in state["error"]
+    assert "--exclude=node2" in state["error"]
+    assert not list(folder.glob("logs/*/rank-*.log"))
+    # One of two: that may as well be what was asked of them.
+    assert not (folder.parent / ".llmtrain-exclude.yaml").exists()
