@@ -47,14 +47,19 @@ def submitted(folder: Path) -> Submitted | None:
         return None
 
 
-def submit(folder: Path, script: str) -> Submitted:
+def submit(folder: Path, script: str, options: Sequence[str] = ()) -> Submitted:
     """Put the run in ``folder``, which is complete, into the queue.
+
+    Args:
+        folder: the run's.
+        script: in the folder.
+        options: of ``sbatch``, beside those in the script.
 
     Raises:
         LaunchError: with what Slurm said, if it refuses.
     """
     try:
-        done = ask_slurm("sbatch", "--parsable", script, cwd=folder, seconds=60)
+        done = ask_slurm("sbatch", "--parsable", *options, script, cwd=folder, seconds=60)
     except Unreachable as error:
         raise LaunchError(f"the job cannot be submitted: {error}") from error
     if done.returncode != 0:

@@ -9,6 +9,7 @@ from rich.console import Console
 from llmtrain.config.errors import LaunchError, Problem, RunError
 from llmtrain.runs import slurm
 from llmtrain.runs.events import note
+from llmtrain.runs.excluded import exclude_option
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.presence import Watch, presence
@@ -33,7 +34,8 @@ def submit(folder: Path, console: Console) -> Submitted:
     Raises:
         LaunchError: if Slurm refuses it.
     """
-    job = slurm.submit(folder, SCRIPT)
+    script = (folder / SCRIPT).read_text(encoding="utf-8")
+    job = slurm.submit(folder, SCRIPT, exclude_option(script, folder.parent))
     console.print(f"job {job.job}: {spoken(folder)}")
     return job
 

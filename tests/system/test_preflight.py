@@ -57,6 +57,9 @@ def test_a_node_with_a_full_disk_is_replaced_by_a_spare(bed: Bed) -> None:
     assert (summary["nodes"], summary["unfit"]) == (3, 1)
     listed = (folder.parent / ".llmtrain-exclude.yaml").read_text()
     assert listed.startswith('- {node: "node1", reason: "') and folder.name in listed
+    later = bed.launch("later", *TINY, "site.slurm.options.hold=''")
+    job = json.loads((later / "control" / "slurm.json").read_text())["job"]
+    assert "ExcNodeList=node1\n" in bed.run("scontrol", "show", "job", job)
 
 
 def test_too_few_fit_nodes_end_the_job(bed: Bed) -> None:
