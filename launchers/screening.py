@@ -40,6 +40,8 @@ def promise_of(
             network="loopback",
             nics=0,
             nic_gbit_per_s=None,
+            bus_node_gb_per_s=None,
+            bus_gb_per_s=None,
             hcas=(),
             room=room,
             limits=limits(),
@@ -55,6 +57,8 @@ def promise_of(
         network=network.kind,
         nics=network.nics_per_node,
         nic_gbit_per_s=network.nic_gb_per_s and network.nic_gb_per_s * 8,
+        bus_node_gb_per_s=network.bus_node_gb_per_s,
+        bus_gb_per_s=network.bus_gb_per_s,
         hcas=network.hcas,
         room=room,
         limits=limits(),
@@ -81,6 +85,7 @@ def preflight_files(plan: Plan) -> dict[str, str]:
         promise = promise._replace(network="loopback")
     content = {
         "policy": asked.policy,
+        "depth": asked.depth,
         "seconds": asked.seconds,
         "promise": promise._asdict(),
     }
@@ -89,4 +94,7 @@ def preflight_files(plan: Plan) -> dict[str, str]:
         for each in files(PACKAGE).iterdir()
         if each.name.endswith(".py")
     }
+    if asked.depth != "read":
+        burn = files("llmtrain.trainer").joinpath("burn.py").read_text(encoding="utf-8")
+        modules["preflight/burn.py"] = burn
     return {**modules, "preflight/promise.json": json.dumps(content, indent=2) + "\n"}

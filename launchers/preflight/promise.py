@@ -30,6 +30,10 @@ class Promise(NamedTuple):
     """Compute NICs of a node."""
     nic_gbit_per_s: float | None
     """Rate of one."""
+    bus_node_gb_per_s: float | None
+    """All-reduce of one node at which it passes, bus bandwidth; None: no figure."""
+    bus_gb_per_s: float | None
+    """The same over nodes."""
     hcas: tuple[str, ...]
     """Their device names, where these are certain."""
     room: Mapping[str, tuple[str, int]]

@@ -85,6 +85,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield assign("preflight", site.preflight.policy)
     if site.preflight.policy != "off":
         yield f"preflight_seconds={site.preflight.seconds}"
+        yield f"measured={int(site.preflight.depth != 'read')}"
         yield f"exclude_seconds={int(site.preflight.exclude_days * 86400)}"
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
     yield "out=()"

@@ -75,3 +75,23 @@ def test_too_few_fit_nodes_end_the_job(bed: Bed) -> None:
     assert not list(folder.glob("logs/*/rank-*.log"))
     # One of two: that may as well be what was asked of them.
     assert not (folder.parent / ".llmtrain-exclude.yaml").exists()
+
+
+def test_all_reduces_are_measured_on_the_nodes_that_are_fit(bed: Bed) -> None:
+    """In each node, with two others and over all, with gloo; a CPU's figures are only said."""
+    words = ("site.preflight.depth=burn", "nodes.spare=1")
+    with full_disk(bed, 1) as nvme:
+        folder = bed.launch("measured", *TINY, *words, f"site.nvme={nvme}")
+        assert bed.wait(folder)["status"] == "finished"
+
+    found = {
+        path.parent.name: json.loads(path.read_text())
+        for path in folder.glob("logs/*/measured.json")
+    }
+    assert sorted(found) == ["node2", "node3"]
+    for each in found.values():
+        assert each["verdict"] == "pass", each
+        told = [line["figure"] for line in each["report"]["lines"]]
+        assert sorted(told) == ["bus_all", "bus_node", "bus_pair", "gemm", "gemm"]
+        assert all(line["value"] > 0 for line in each["report"]["lines"])
+    assert [each["unfit"] for each in events(folder) if each["event"] == "preflight"] == [1, 0]
