@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,3 +95,39 @@ def test_all_reduces_are_measured_on_the_nodes_that_are_fit(bed: Bed) -> None:
         assert sorted(told) == ["bus_all", "bus_node", "bus_pair", "gemm", "gemm"]
         assert all(line["value"] > 0 for line in each["report"]["lines"])
     assert [each["unfit"] for each in events(folder) if each["event"] == "preflight"] == [1, 0]
+
+
+NVIDIA_SMI = """
+[[ $1 == --query-gpu* ]] || exit 1
+for gpu in 0 1; do
+    echo "$gpu, NVIDIA H100 80GB HBM3, 00000000:1$gpu:00.0, 81559 MiB, 0, 16, Enabled, 550.54.15"
+done
+"""
+TORCH = r"""
+import os, sys
+log = os.environ.get("NCCL_DEBUG_FILE")
+if log:
+    open(log, "w").write("n:1:1 [0] NCCL INFO NET/IB : No device found.\\\\n"
+                         "n:1:1 [0] NCCL INFO Using network Socket\\\\n")
+sys.exit(0)
+"""
+"""Stands for a torch whose NCCL finds no fabric."""
+
+
+def test_sockets_where_a_fabric_is_promised_end_the_job(
+    bed: Bed, program: str, shims: Callable[..., str]
+) -> None:
+    """Before a rank starts; the error says what NCCL chose, why, and which variables count."""
+    (bed.folder / "fake" / "torch").mkdir(parents=True)
+    (bed.folder / "fake" / "torch" / "__init__.py").write_text(TORCH)
+    environment = {"PATH": shims(**{"nvidia-smi": NVIDIA_SMI})}
+    environment["PYTHONPATH"] = str(bed.folder / "fake")
+    asked = ("policy=stop", "depth=network")
+    words = (*(f"site.preflight.{each}" for each in asked), "cluster.network.kind=efa")
+    folder = bed.launch("sockets", "recipe=bed-program", program, *words, **environment)
+    state = bed.wait(folder)
+
+    assert state["status"] == "failed"
+    assert "NCCL sends by Socket; efa is promised; no RDMA device answers" in state["error"]
+    assert "NCCL_IB_HCA" in state["error"] and "--exclude" not in state["error"]
+    assert not list(folder.glob("logs/*/rank-*.log"))

@@ -26,8 +26,12 @@ choose_nodes() {
 too_few() {
     local names=("${out[@]%%: *}")
     echo -n "${#hosts[@]} nodes can work; the run needs $nodes"
-    ((!${#out[@]})) || echo -n ". Not fit: $(printf '%s; ' "${out[@]}")leave out with" \
-        "--exclude=$(IFS=, && echo "${names[*]}")"
+    if ((${#out[@]} && ${#hosts[@]})); then
+        echo -n ". Not fit: $(printf '%s; ' "${out[@]}")leave out with" \
+            "--exclude=$(IFS=, && echo "${names[*]}")"
+    elif ((${#out[@]})); then
+        echo -n ": it is not one of them, but what all have. ${out[0]}"
+    fi
 }
 
 # Nodes of one leaf switch or block beside each other, if that keeps bytes from crossing; else nothing.
