@@ -107,8 +107,8 @@ TORCH = r"""
 import os, sys
 log = os.environ.get("NCCL_DEBUG_FILE")
 if log:
-    open(log, "w").write("n:1:1 [0] NCCL INFO NET/IB : No device found.\\\\n"
-                         "n:1:1 [0] NCCL INFO Using network Socket\\\\n")
+    open(log, "w").write("n:1:1 [0] NCCL INFO NET/IB : No device found.\n"
+                         "n:1:1 [0] NCCL INFO Using network Socket\n")
 sys.exit(0)
 """
 """Stands for a torch whose NCCL finds no fabric."""
