@@ -126,6 +126,9 @@ class Site:
     """Slurm account."""
     partition: str | None = None
     """Slurm partition."""
+    cpu_partition: str | None = None
+    """Slurm partition for what needs no GPU: there the index of the data is built, in a job that
+    the run's job waits for; null: the ranks build it."""
     qos: str | None = None
     """Slurm quality of service."""
     time_limit: str | None = None

@@ -24,6 +24,11 @@ def require_within_limits(plan: Plan) -> None:
     site = plan.recipe.site
     known = {each.name: each for each in partitions()}
     name = site.partition or next((each.name for each in known.values() if each.default), "")
+    if site.cpu_partition is not None and site.cpu_partition not in known:
+        says = f"= {site.cpu_partition!r} is no partition of this Slurm"
+        hint = f"partitions: {', '.join(known)}"
+        problem = Problem(code="no_partition", key="site.cpu_partition", says=says, hint=hint)
+        raise LaunchError(problem)
     if site.slurm.groups or "," in name:
         return
     if name not in known:

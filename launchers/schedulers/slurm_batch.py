@@ -48,7 +48,7 @@ def batch_script(batch: Batch) -> str:
     parts = [
         "\n".join([*_head(batch.plan), *_settings(batch)]),
         *(package_text(name).rstrip("\n") for name in _functions(batch.plan)),
-        "\n".join(_environment(batch.variables)),
+        "\n".join(environment_lines(batch.variables)),
         "\n".join(["compose_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
         "\n".join(_main(batch)),
         _unpack(batch.files).rstrip("\n"),
@@ -134,7 +134,8 @@ def _functions(plan: Plan) -> Iterator[str]:
     yield f"restart-{site.slurm.restart}.sh"
 
 
-def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
+def environment_lines(variables: tuple[Variable, ...]) -> Iterator[str]:
+    """The function that exports the ranks' environment."""
     yield "# The environment of every rank; env.json holds the sources."
     yield "environment() {"
     for variable in variables:
