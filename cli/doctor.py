@@ -1,32 +1,82 @@
-"""``llmtrain doctor``: this machine against what the cluster promises."""
+"""``llmtrain doctor``: this machine against what the cluster promises, and nodes to leave out."""
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmtrain.cli.options import Arguments, AsJson, Recipes, folders
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def doctor(arguments: Arguments = None, as_json: AsJson = False, recipes: Recipes = None) -> None:
+    from llmtrain.config.recipe import Recipe
+
+
+def doctor(
+    arguments: Arguments = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(metavar="NODE", help="Keep jobs off this node instead.", show_default=False),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="With --exclude: what is wrong.", show_default=False)
+    ] = None,
+    days: Annotated[
+        float, typer.Option(min=0, help="With --exclude: for so long; 0 takes the node back.")
+    ] = 7,
+    as_json: AsJson = False,
+    recipes: Recipes = None,
+) -> None:
     """Check this machine: GPUs, links, network, limits, disk; with a recipe, by its cluster."""
+    from llmtrain.cli.planning import planned
+    from llmtrain.runs.folder import runs_root
+
+    recipe = planned(arguments, folders(recipes)).recipe if arguments else None
+    root = runs_root(recipe.site if recipe else None)
+    if exclude is not None:
+        _leave_out(root, exclude, reason, days, as_json=as_json)
+    elif reason is not None:
+        raise typer.BadParameter("--reason goes with --exclude")
+    else:
+        _check(recipe, root, as_json=as_json)
+
+
+def _leave_out(root: "Path", node: str, reason: str | None, days: float, *, as_json: bool) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from llmtrain.cli.answer import out, print_json
+    from llmtrain.runs.excluded import Entry, add, alive
+
+    if not reason and days:
+        raise typer.BadParameter("--exclude needs --reason: who reads the list wants to know")
+    alive(root)  # a list that cannot be read is not made longer
+    now = datetime.now(UTC)
+    until = now + timedelta(days=days)
+    add(root, Entry(node=node, reason=reason or "taken back", run="", when=now, until=until))
+    found = alive(root)
+    if as_json:
+        print_json([each.as_json() for each in found])
+    for each in () if as_json else found:
+        out().print(f"without {each}")
+
+
+def _check(recipe: "Recipe | None", root: "Path", *, as_json: bool) -> None:
     from pathlib import Path
 
     from llmtrain.cli.answer import out, print_json
-    from llmtrain.cli.planning import planned
     from llmtrain.cli.show_doctor import show_findings
     from llmtrain.config.errors import LaunchError
-    from llmtrain.planner.checkpoints import checkpoint_bytes
-    from llmtrain.runs.folder import runs_root
-    from llmtrain.runs.preflight.checks import judge
-    from llmtrain.runs.preflight.facts import read_facts
-    from llmtrain.runs.preflight.machine import Machine
+    from llmtrain.launchers.preflight.checks import judge
+    from llmtrain.launchers.preflight.facts import read_facts
+    from llmtrain.launchers.preflight.machine import Machine
+    from llmtrain.launchers.screening import promise_of, room_for
 
-    recipe = planned(arguments, folders(recipes)).recipe if arguments else None
-    site = recipe.site if recipe else None
-    kept = site.checkpoints if site and site.checkpoints else str(runs_root(site))
-    facts = read_facts(Machine(), (Path(kept).absolute(),))
-    needed = (checkpoint_bytes(recipe) or 0) if recipe else 0
-    found = judge(facts, recipe.cluster if recipe else None, needed)
+    kept = (recipe.site.checkpoints if recipe else None) or str(root)
+    room = room_for(recipe, str(Path(kept).absolute()))
+    facts = read_facts(Machine(), [Path(folder) for folder in room])
+    found = judge(facts, promise_of(recipe.cluster if recipe else None, room=room))
     if as_json:
-        rows = [each.as_json() for each in found]
+        rows = [each._asdict() for each in found]
         print_json({"host": facts.host, "findings": rows, "facts": facts.as_json()})
     else:
         show_findings(facts.host, found, out())
@@ -35,4 +85,5 @@ def doctor(arguments: Arguments = None, as_json: AsJson = False, recipes: Recipe
         raise typer.Exit(LaunchError.status)
     if bad:
         says = f"{facts.host} is not fit: {'; '.join(each.says for each in bad[:3])}"
-        raise LaunchError(says, hint=f"leave it out with --exclude={facts.host}")
+        keep = f"llmtrain doctor --exclude {facts.host} --reason '…'"
+        raise LaunchError(says, hint=f"leave it out with --exclude={facts.host}, or `{keep}`")

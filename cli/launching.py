@@ -18,6 +18,7 @@ from llmtrain.launchers.provenance import provenance
 from llmtrain.launchers.schedulers.local import quoted, require_here
 from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan, plan_json
+from llmtrain.runs.excluded import Entry, alive
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.operate import run_here
 from llmtrain.runs.plot import plot
@@ -59,13 +60,23 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
     elif piece is not None:
         sys.stdout.write(_piece(launch, piece).rstrip("\n") + "\n")
     elif as_json:
-        print_json({"plan": plan_json(plan), "launch": bundle.as_json(launch)})
+        kept_out = [each.as_json() for each in excluded(plan)]
+        found = {"plan": plan_json(plan), "launch": bundle.as_json(launch), "excluded": kept_out}
+        print_json(found)
     else:
         from llmtrain.cli.show_launch import show_launch
 
         show_plan(plan, out())
         show_launch(launch, out())
+        for each in excluded(plan):
+            out().print(f"submitted without {each}")
     print_warnings(launch.warnings, err())
+
+
+def excluded(plan: Plan) -> tuple[Entry, ...]:
+    """Nodes that the run is not to get; none without a scheduler that could be told."""
+    site = plan.recipe.site
+    return alive(runs_root(site)) if site.scheduler == "slurm" else ()
 
 
 def _piece(launch: Launch, piece: str) -> str:

@@ -14,6 +14,7 @@ from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import require_startable
 from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan
+from llmtrain.runs.excluded import alive
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.presubmit import (
     must_confirm,
@@ -39,11 +40,13 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
     require_startable(launch, known_values(site.secrets))
     require_within_limits(plan)
     require_paths(plan)
-    start = predicted_start(launch)
+    root = runs_root(site)
+    start = predicted_start(launch, root)
     _confirm(must_confirm(plan), console, yes=yes)
     print_warnings((*said(plan), *launch.warnings), console)
-    root = runs_root(site)
     print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
+    for each in alive(root):
+        console.print(f"without {each}")
     if start:
         console.print(f"Slurm expects it to start at {start}")
     folder = make_folder(launch, root, datetime.now(), site)

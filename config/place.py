@@ -85,6 +85,10 @@ class Network:
     """Compute NICs; storage NICs are not counted."""
     nic_gb_per_s: float | None = None
     """Rate of one NIC."""
+    bus_node_gb_per_s: float | None = None
+    """All-reduce of one node, as nccl-tests' bus bandwidth, at which it passes a preflight."""
+    bus_gb_per_s: float | None = None
+    """The same over nodes."""
     hcas: tuple[str, ...] = ()
     """Their device names, where these are certain."""
     rails: str = ""
@@ -95,6 +99,8 @@ class Network:
             at_least("nics_per_node", self.nics_per_node, 0),
             positive("nic_gb_per_s", self.nic_gb_per_s),
             positive("nvlink_gb_per_s", self.nvlink_gb_per_s),
+            positive("bus_node_gb_per_s", self.bus_node_gb_per_s),
+            positive("bus_gb_per_s", self.bus_gb_per_s),
         )
 
 

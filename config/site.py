@@ -7,6 +7,7 @@ from typing import Literal
 
 from llmtrain.config.checks import at_least, positive, require, variable_names
 from llmtrain.config.errors import Problem
+from llmtrain.config.preflight import Preflight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +126,9 @@ class Site:
     """Slurm account."""
     partition: str | None = None
     """Slurm partition."""
+    cpu_partition: str | None = None
+    """Slurm partition for what needs no GPU: there the index of the data is built, in a job that
+    the run's job waits for; null: the ranks build it."""
     qos: str | None = None
     """Slurm quality of service."""
     time_limit: str | None = None
@@ -150,6 +154,8 @@ class Site:
     """Each rank runs on the NUMA node of its GPU."""
     probe: Literal["fail", "warn", "off"] = "fail"
     """What happens when a node's environment is not the one that was asked for."""
+    preflight: Preflight = field(default_factory=Preflight)
+    """What is looked at on every node of a job before a rank starts, and what follows from it."""
     secrets: Secrets = field(default_factory=Secrets)
     """Values that no file of a run may hold."""
     runs: str | None = None

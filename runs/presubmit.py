@@ -11,6 +11,7 @@ from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.schedulers.slurm_time import limit_seconds
 from llmtrain.planner.plan import Plan, plan_json
 from llmtrain.runs.detect import Partition, partitions, qos
+from llmtrain.runs.excluded import exclude_option
 from llmtrain.runs.slurm import Unreachable, ask_slurm, said
 
 
@@ -23,6 +24,11 @@ def require_within_limits(plan: Plan) -> None:
     site = plan.recipe.site
     known = {each.name: each for each in partitions()}
     name = site.partition or next((each.name for each in known.values() if each.default), "")
+    if site.cpu_partition is not None and site.cpu_partition not in known:
+        says = f"= {site.cpu_partition!r} is no partition of this Slurm"
+        hint = f"partitions: {', '.join(known)}"
+        problem = Problem(code="no_partition", key="site.cpu_partition", says=says, hint=hint)
+        raise LaunchError(problem)
     if site.slurm.groups or "," in name:
         return
     if name not in known:
@@ -142,14 +148,16 @@ def quota_left(place: Path) -> int | None:
     return None if most is None else max(0, most - used)
 
 
-def predicted_start(launch: Launch) -> str | None:
-    """When the job would start, as ``sbatch --test-only`` says it.
+def predicted_start(launch: Launch, root: Path) -> str | None:
+    """When the job would start, as ``sbatch --test-only`` says it; ``root``: where its folder goes.
 
     Raises:
         LaunchError: with what Slurm said, if it would refuse the job.
     """
+    script = launch.files[launch.script]
+    options = exclude_option(script, root)
     try:
-        done = ask_slurm("sbatch", "--test-only", text=launch.files[launch.script], seconds=60)
+        done = ask_slurm("sbatch", "--test-only", *options, text=script, seconds=60)
     except Unreachable as error:
         raise LaunchError(f"the job cannot be submitted: {error}") from error
     if done.returncode != 0:

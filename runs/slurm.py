@@ -47,14 +47,22 @@ def submitted(folder: Path) -> Submitted | None:
         return None
 
 
-def submit(folder: Path, script: str) -> Submitted:
+def submit(
+    folder: Path, script: str, options: Sequence[str] = (), *, record: bool = True
+) -> Submitted:
     """Put the run in ``folder``, which is complete, into the queue.
+
+    Args:
+        folder: the run's.
+        script: in the folder.
+        options: of ``sbatch``, beside those in the script.
+        record: it is the run's own job, whose number the run keeps.
 
     Raises:
         LaunchError: with what Slurm said, if it refuses.
     """
     try:
-        done = ask_slurm("sbatch", "--parsable", script, cwd=folder, seconds=60)
+        done = ask_slurm("sbatch", "--parsable", *options, script, cwd=folder, seconds=60)
     except Unreachable as error:
         raise LaunchError(f"the job cannot be submitted: {error}") from error
     if done.returncode != 0:
@@ -62,6 +70,8 @@ def submit(folder: Path, script: str) -> Submitted:
         hint = f"the run's folder is {folder}; `sbatch job.sbatch` there tries again"
         raise LaunchError(Problem(code="refused", says=says, hint=hint))
     job = Submitted(job=done.stdout.strip().split(";")[0])
+    if not record:
+        return job
     draft = folder / "control" / ".submitted.json"
     draft.write_text(json.dumps({"job": job.job, "array": ""}) + "\n")
     # The job may have begun, and knows its number better.

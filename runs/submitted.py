@@ -8,7 +8,9 @@ from rich.console import Console
 
 from llmtrain.config.errors import Problem, RunError
 from llmtrain.runs import slurm
+from llmtrain.runs.cache import cache_job, submit_cache
 from llmtrain.runs.events import note
+from llmtrain.runs.excluded import exclude_option
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
@@ -34,7 +36,13 @@ def submit(folder: Path, console: Console) -> Submitted:
     Raises:
         LaunchError: if Slurm refuses it.
     """
-    job = slurm.submit(folder, SCRIPT)
+    script = (folder / SCRIPT).read_text(encoding="utf-8")
+    options = list(exclude_option(script, folder.parent))
+    before = submit_cache(folder)
+    if before:
+        console.print(f"job {before.job} builds the index of the data first")
+        options += [f"--dependency=afterok:{before.job}", "--kill-on-invalid-dep=yes"]
+    job = slurm.submit(folder, SCRIPT, options)
     console.print(f"job {job.job}: {spoken(folder)}")
     return job
 
@@ -76,6 +84,9 @@ def cancel_job(folder: Path, console: Console) -> State:
         raise RunError(f"{folder.name} is not in the queue; it is {read_state(folder).status}")
     try:
         slurm.cancel(job, pending_only=True)
+        before = cache_job(folder)
+        if before:
+            slurm.cancel(Submitted(job=before))
         if there == "here" and not _ended(folder):
             ask(folder, "stop")
             slurm.tell_ranks(job)

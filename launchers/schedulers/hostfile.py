@@ -10,6 +10,7 @@ from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.local import PORT
+from llmtrain.launchers.screening import preflight_files
 from llmtrain.launchers.shell import array, assign, command, comment, package_text
 from llmtrain.planner.plan import Plan
 
@@ -39,6 +40,7 @@ def job(
         files={
             "host.sh": "\n".join(host) + "\n\n" + package_text("hostfile-host.sh"),
             "probe.py": package_text("probe.py"),
+            **preflight_files(plan),
         },
     )
 
@@ -79,6 +81,8 @@ def _host(plan: Plan, variables: tuple[Variable, ...], python: str) -> Iterator[
     if site.umask:
         yield f"umask {site.umask}"
     yield assign("probe", site.probe)
+    yield assign("preflight", site.preflight.policy)
+    yield f"nodes={plan.nodes}"
     yield assign("LLMTRAIN_PYTHON", python)
     for variable in variables:
         yield comment(variable.reason)

@@ -12,8 +12,10 @@ from llmtrain.launchers.digest import sums
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.slurm_batch import Batch, batch_script
+from llmtrain.launchers.schedulers.slurm_cache import cache_files
 from llmtrain.launchers.schedulers.slurm_shown import commands, later, notes, warnings
 from llmtrain.launchers.schedulers.slurm_step import rank_script, task_command, task_script
+from llmtrain.launchers.screening import preflight_files
 from llmtrain.launchers.shell import package_text, require_names
 from llmtrain.planner.plan import Plan, make_plan
 
@@ -34,7 +36,9 @@ def job(
         "task.sh": task_script(plan, program),
         "rank.sh": rank_script(plan, program),
         "probe.py": package_text("probe.py"),
+        **preflight_files(plan),
     }
+    own |= cache_files(plan, program, variables, provenance)
     command = task_command(plan, program)
     files = {
         **content(plan, program, variables, provenance),

@@ -17,6 +17,7 @@ from llmtrain.launchers.shell import (
     array,
     assign,
     assign_path,
+    command,
     comment,
     here_document,
     package_text,
@@ -48,8 +49,8 @@ def batch_script(batch: Batch) -> str:
     parts = [
         "\n".join([*_head(batch.plan), *_settings(batch)]),
         *(package_text(name).rstrip("\n") for name in _functions(batch.plan)),
-        "\n".join(_environment(batch.variables)),
-        "\n".join(["start_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
+        "\n".join(environment_lines(batch.variables)),
+        "\n".join(["compose_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
         "\n".join(_main(batch)),
         _unpack(batch.files).rstrip("\n"),
         "main\nexit",
@@ -82,7 +83,13 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield assign("host_suffix", site.slurm.host_suffix)
     yield comment("Traffic between nodes: stride:size:ring:bytes a step of each axis.")
     yield assign("edges", _edges(plan))
+    yield assign("preflight", site.preflight.policy)
+    if site.preflight.policy != "off":
+        yield f"preflight_seconds={site.preflight.seconds}"
+        yield f"measured={int(site.preflight.depth != 'read')}"
+        yield f"exclude_seconds={int(site.preflight.exclude_days * 86400)}"
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
+    yield "out=()"
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
     if plan.recipe.nodes.spare:
@@ -129,6 +136,8 @@ def _functions(plan: Plan) -> Iterator[str]:
         yield "secrets.sh"
     yield "rendezvous.sh"
     yield "nodes.sh"
+    if site.preflight.policy != "off":
+        yield "preflight.sh"
     if plan.recipe.nodes.spare:
         yield "spares.sh"
     if site.software == "sbcast":
@@ -139,7 +148,8 @@ def _functions(plan: Plan) -> Iterator[str]:
     yield f"restart-{site.slurm.restart}.sh"
 
 
-def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
+def environment_lines(variables: tuple[Variable, ...]) -> Iterator[str]:
+    """The function that exports the ranks' environment."""
     yield "# The environment of every rank; env.json holds the sources."
     yield "environment() {"
     for variable in variables:
@@ -184,7 +194,9 @@ def _main(batch: Batch) -> Iterator[str]:
 
 
 def _unpack(files: Mapping[str, str]) -> str:
-    texts = (here_document(name, text) for name, text in sorted(files.items()))
+    folders = sorted({name.rpartition("/")[0] for name in files} - {""})
+    texts = [f"mkdir -p {command(folders)}\n"] if folders else []
+    texts += [here_document(name, text) for name, text in sorted(files.items())]
     return "# The run's folder, for a job that was submitted from elsewhere.\nunpack() {\n" + (
         "".join(texts) + "}\n"
     )

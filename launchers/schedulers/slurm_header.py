@@ -22,14 +22,14 @@ def header(plan: Plan) -> list[str]:
     """
     slurm = plan.recipe.site.slurm
     if not slurm.groups:
-        return [_line(*option) for option in options(plan)]
+        return [line(*option) for option in options(plan)]
     _require_parts(plan)
     lines: list[str] = []
     for number, (nodes, partition) in enumerate(zip(slurm.groups, slurm.partitions, strict=True)):
         own = {"partition": partition, "nodes": str(nodes)}
         part = [(key, own.get(key, value)) for key, value in options(plan)]
         kept = part if number == 0 else [each for each in part if each[0] not in WHOLE_JOB]
-        lines += [*(["#SBATCH hetjob"] if number else []), *(_line(*each) for each in kept)]
+        lines += [*(["#SBATCH hetjob"] if number else []), *(line(*each) for each in kept)]
     return lines
 
 
@@ -157,7 +157,7 @@ def _require_parts(plan: Plan) -> None:
         raise LaunchError(problems)
 
 
-def _line(name: str, value: str | None) -> str:
+def line(name: str, value: str | None) -> str:
     """One line. What a shell or Slurm's own reader of these lines would see is refused."""
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         says = f"{name!r} is no option of sbatch"

@@ -6,6 +6,7 @@ from llmtrain.config.sizes import storage_text
 from llmtrain.launchers import containers
 from llmtrain.launchers.launch import Command, Program, Variable
 from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.schedulers.slurm_cache import why_not
 from llmtrain.launchers.schedulers.slurm_header import cpus_per_task, tasks_per_node
 from llmtrain.launchers.schedulers.slurm_srun import step_options
 from llmtrain.launchers.schedulers.slurm_step import launcher
@@ -84,6 +85,13 @@ def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str
     crossing = [f"{edge.axis} {storage_text(edge.edge_bytes)}" for edge in edges(plan)]
     if crossing:
         yield f"each node sends its neighbours {', '.join(crossing)} a step; {_order(plan)}"
+    if site.preflight.policy != "off":
+        asked = site.preflight
+        yield f"preflight of every node: {asked.depth}; {asked.policy} where one is not fit"
+    if site.cpu_partition:
+        reason = why_not(plan.recipe)
+        where = f"on {site.cpu_partition}, if it is not there: cache.sbatch"
+        yield f"the index of the data: {f'by the ranks, {reason}' if reason else where}"
     yield f"the ranks are told {lead_seconds(plan)} s before the end: {lead_reason(plan)}"
 
 

@@ -14,26 +14,23 @@ if TYPE_CHECKING:
 
 
 def step_lines(batch: "Batch") -> Iterator[str]:
-    """The body of the function that starts the ranks."""
+    """The body of the function that sets ``step``, srun's options, and ``wrap``, the container."""
     plan, site = batch.plan, batch.plan.recipe.site
     mounted = mounts(plan.recipe, batch.program, batch.provenance)
     inside = names(batch.variables, plan.recipe, batch.program)
     yield 'export LLMTRAIN_PYTHON="${LLMTRAIN_PYTHON:-$python}"'
     if site.container.runtime != "none" and is_ours(batch.program):
         yield f"export PYTHONPATH={INSIDE}"
-    yield "local -a step task"
     yield array("step", step_options(plan))
+    yield "wrap=()"
     if cpus_per_task(plan) is None:
         # srun does not take it over from sbatch, and a step without it gets one CPU a task.
         cpus = f"$((SLURM_CPUS_ON_NODE / {tasks_per_node(plan)}))"
         yield f'step+=(--cpus-per-task="{cpus}")'
-    yield "((!placed_by_us)) || place_ranks"
-    yield "task=(bash task.sh)"
     if site.container.runtime == "pyxis":
         yield from _pyxis(plan, mounted, inside)
     if site.container.runtime == "apptainer":
         yield from _apptainer(plan, mounted, inside, batch.variables)
-    yield "run_step"
 
 
 def step_options(plan: Plan) -> list[str]:
@@ -106,25 +103,25 @@ def _apptainer(
     container = plan.recipe.site.container
     yield from _run_folder_is_plain()
     yield 'command -v apptainer >/dev/null || die "there is no apptainer on $(hostname)"'
-    yield "task=(apptainer exec)"
+    yield "wrap=(apptainer exec)"
     if plan.recipe.cluster.device == "cuda":
-        yield "task+=(--nv)"
+        yield "wrap+=(--nv)"
     if not container.mount_home:
-        yield "task+=(--no-home)"
+        yield "wrap+=(--no-home)"
     if container.writable:
-        yield "task+=(--writable-tmpfs)"
-    yield 'task+=(--pwd "$LLMTRAIN_RUN")'
+        yield "wrap+=(--writable-tmpfs)"
+    yield 'wrap+=(--pwd "$LLMTRAIN_RUN")'
     for mount in mounted:
-        yield f"task+=(--bind {_mount_word(mount)})"
+        yield f"wrap+=(--bind {_mount_word(mount)})"
     plain = {v.name: v.value for v in variables if _is_plain(v.value)}
     for name, value in sorted(plain.items()):
-        yield f"task+=(--env {command((f'{name}={value}',))})"
+        yield f"wrap+=(--env {command((f'{name}={value}',))})"
     rest = " ".join(name for name in inside if name not in plain)
     yield "# --env parts its values at commas, and shows them to everybody on the node."
     yield f"for variable in {rest}; do"
     yield '    export "APPTAINERENV_$variable=${!variable}"'
     yield "done"
-    yield f"task+=({command((str(container.image),))} bash task.sh)"
+    yield f"wrap+=({command((str(container.image),))})"
 
 
 def _is_plain(value: str) -> bool:

@@ -25,7 +25,7 @@ SURFACE = {
     "llmtrain data": "--help -h",
     "llmtrain data prepare": "--end --help --json --key --lines --output --overwrite --strict "
     "--tokenizer --workers -h -o INPUTS",
-    "llmtrain doctor": "--help --json --recipes -h ARGUMENTS",
+    "llmtrain doctor": "--days --exclude --help --json --reason --recipes -h ARGUMENTS",
     "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
     "llmtrain why": "--help --json -h WHAT",

@@ -54,6 +54,7 @@ def write(tmp_path: Path) -> Callable[[Launch], Path]:
         folder = tmp_path / "written"
         folder.mkdir()
         for name, text in launch.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(text.encode())
         return folder
 

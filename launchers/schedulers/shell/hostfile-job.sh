@@ -1,5 +1,6 @@
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 mkdir -p logs control checkpoints
+rm -rf control/preflight
 
 # BatchMode: ask for no password. -tt: when this end goes, so do the ranks at the other.
 remote=(ssh -tt -o BatchMode=yes -o ConnectTimeout=20)

@@ -3,21 +3,35 @@ able_nodes() {
         --states=alloc,mix,comp --format=%N | sort -u
 }
 
-# Nodes that can work, in the order of their ranks. Sets hosts to those that the run uses.
+# Nodes that can work, in the order of their ranks. Sets hosts to those that the run uses, and fit
+# to these and the spare ones.
 choose_nodes() {
-    local able ordered
-    if ((${#hosts[@]} > nodes)); then
+    local able ordered all=${#hosts[@]}
+    if ((all > nodes)); then
         able=$(able_nodes) || die "sinfo does not answer"
         mapfile -t hosts < <(printf '%s\n' "${hosts[@]}" | grep -xF -- "$able")
-        ((${#hosts[@]} >= nodes)) || die "${#hosts[@]} nodes can work; the run needs $nodes"
-        hosts=("${hosts[@]:0:nodes}")
-        placed_by_us=1
     fi
+    [[ $preflight == off ]] || screen
+    ((${#hosts[@]} >= nodes)) || die "$(too_few)"
+    fit=("${hosts[@]}")
+    hosts=("${hosts[@]:0:nodes}")
+    ((all == nodes)) || { placed_by_us=1 && say "${#fit[@]} of $all nodes can work"; }
     [[ $edges ]] || return 0
     ordered=$(by_switch) || ordered=
     [[ $ordered ]] || return 0
     mapfile -t hosts <<<"$ordered"
     placed_by_us=1
+}
+
+too_few() {
+    local names=("${out[@]%%: *}")
+    echo -n "${#hosts[@]} nodes can work; the run needs $nodes"
+    if ((${#out[@]} && ${#hosts[@]})); then
+        echo -n ". Not fit: $(printf '%s; ' "${out[@]}")leave out with" \
+            "--exclude=$(IFS=, && echo "${names[*]}")"
+    elif ((${#out[@]})); then
+        echo -n ": it is not one of them, but what all have. ${out[0]}"
+    fi
 }
 
 # Nodes of one leaf switch or block beside each other, if that keeps bytes from crossing; else nothing.

@@ -12,7 +12,12 @@ send_software() {
     fi
     # shellcheck disable=SC2016
     on_nodes 'rm -rf -- "$1" && mkdir -p -- "$1"' "$copy" || die "$nvme cannot be written to"
-    sbcast --force -- "$pack" "$copy/software.tar" || die "$pack cannot be sent to the nodes"
+    if ((${#fit[@]} == SLURM_JOB_NUM_NODES)); then
+        sbcast --force -- "$pack" "$copy/software.tar" || die "$pack cannot be sent to the nodes"
+    else  # sbcast sends to all nodes of a job or to none
+        # shellcheck disable=SC2016
+        on_nodes 'cp -- "$1" "$2/software.tar"' "$pack" "$copy" || die "$pack cannot be copied"
+    fi
     # shellcheck disable=SC2016
     on_nodes 'cd -- "$1" && tar -xf software.tar && rm software.tar' "$copy" ||
         die "$pack cannot be unpacked in $copy"
@@ -25,9 +30,10 @@ drop_software() {
     on_nodes 'rm -rf -- "$1"' "$nvme/llmtrain-$SLURM_JOB_ID" || say "$nvme is not clean"
 }
 
-# Once on every node of the job, spare ones included: not in the order of the ranks.
+# Once on every node that is fit, spare ones included: not in the order of the ranks.
 on_nodes() {
-    env -u SLURM_HOSTFILE srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
-        --ntasks-per-node=1 --cpus-per-task=1 --kill-on-bad-exit=1 --label \
+    env -u SLURM_HOSTFILE SLURM_OVERLAP=1 srun --nodes="${#fit[@]}" --ntasks="${#fit[@]}" \
+        --nodelist="$(IFS=, && echo "${fit[*]}")" --ntasks-per-node=1 --cpus-per-task=1 \
+        --kill-on-bad-exit=1 --label \
         bash -c "$1" bash "${@:2}"
 }

@@ -1,9 +1,12 @@
 # Starts the ranks and waits for them; the status is in $status.
-run_step() {
+start_step() {
+    local -a step wrap
     ((!signalled)) || return 0
+    compose_step
+    ((!placed_by_us)) || place_ranks
     # Every rank sees all GPUs of its node: with one each they cannot share memory (CUDA IPC).
     unset SLURM_GPU_BIND SLURM_GPUS_PER_TASK
-    srun "${step[@]}" "${task[@]}" &
+    srun "${step[@]}" "${wrap[@]}" bash task.sh &
     step_id=$!
     while :; do
         interrupted=0 status=0
@@ -45,7 +48,7 @@ end() {
     local how
     how=$(outcome)
     # Only llmtrain's trainer writes how it ended.
-    if [[ $(tail -n 1 events.jsonl) == *'"event": "launched"'* ]]; then
+    if [[ $(tail -n 1 events.jsonl) =~ \"event\":\ \"(launched|preflight)\" ]]; then
         case $how in
         failed) event failed "\"error\": \"the ranks ended with status $status\"" ;;
         interrupted) event stopped '"reason": "time limit"' ;;

@@ -1,6 +1,13 @@
 cd "${LLMTRAIN_RUN:?the folder of the run}"
 : "${MASTER_ADDR:?}" "${MASTER_PORT:?}" "${SLURM_PROCID:?}" "${SLURM_LOCALID:?}"
 
+# Which step it is that a signal for the ranks goes to.
+if [[ $SLURM_PROCID == 0 ]]; then
+    printf '{"job": "%s", "array": "%s", "step": "%s"}\n' \
+        "${SLURM_JOB_ID:-}" "${SLURM_ARRAY_JOB_ID:-}" "${SLURM_STEP_ID:-0}" >control/.slurm.json
+    mv control/.slurm.json control/slurm.json
+fi
+
 if [[ $probe != off && $SLURM_LOCALID == 0 ]]; then
     "$LLMTRAIN_PYTHON" probe.py "$probe" "${secrets[@]}"
     [[ ! -e checkout.json ]] || "$LLMTRAIN_PYTHON" checkout.py "$probe"

@@ -1,10 +1,13 @@
 """How a machine is read: files below a root, and commands, each with a time-out."""
 
+from __future__ import annotations
+
+import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SECONDS = 20.0
 """How long a command may take: the driver of a broken GPU hangs."""
@@ -21,8 +24,7 @@ def run_command(words: Sequence[str]) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A node, or a recording of one."""
 
     root: Path = Path("/")
@@ -48,3 +50,8 @@ class Machine:
             return sorted(each.name for each in (self.root / path).iterdir())
         except OSError:
             return []
+
+    def target(self, path: str) -> str | None:
+        """The name of the file that a link below the root leads to."""
+        place = str(self.root / path)
+        return os.path.basename(os.path.realpath(place)) if os.path.exists(place) else None

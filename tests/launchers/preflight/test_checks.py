@@ -8,9 +8,11 @@ import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.place import Cluster
-from llmtrain.runs.preflight.checks import Finding, judge, limits
-from llmtrain.runs.preflight.facts import QUERY, read_facts
-from llmtrain.runs.preflight.machine import Machine, run_command
+from llmtrain.launchers.preflight.checks import Finding, judge
+from llmtrain.launchers.preflight.facts import read_facts
+from llmtrain.launchers.preflight.gpus import QUERY
+from llmtrain.launchers.preflight.machine import Machine, run_command
+from llmtrain.launchers.screening import limits, promise_of
 
 GPU = "{}, NVIDIA H100 80GB HBM3, 00000000:{}1:00.0, 81559 MiB, 0, 16, Enabled, 550.54.15"
 DETAILS = """\
@@ -21,6 +23,11 @@ DETAILS = """\
         Correctable Error                 : 0
         Pending                           : No
         Remapping Failure Occurred        : No
+    Clocks Event Reasons
+        HW Slowdown                       : Not Active
+            HW Thermal Slowdown           : Not Active
+            HW Power Brake Slowdown       : Not Active
+        SW Thermal Slowdown               : Active
     Fabric
         State                             : Completed
         Status                            : Success
@@ -49,13 +56,17 @@ def commands() -> dict[str, str]:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files of a healthy node with eight InfiniBand ports, and its limits."""
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    monkeypatch.setattr("llmtrain.runs.preflight.facts.resource.getrlimit", lambda what: unlimited)
+    monkeypatch.setattr(
+        "llmtrain.launchers.preflight.facts.resource.getrlimit", lambda what: unlimited
+    )
     for number in range(8):
         put(tmp_path, f"{PORT.format(number)}/state", "4: ACTIVE")
         put(tmp_path, f"{PORT.format(number)}/rate", "400 Gb/sec (4X NDR)")
         put(tmp_path, f"{PORT.format(number)}/link_layer", "InfiniBand")
-        for counter in ("link_downed", "symbol_error"):
+        put(tmp_path, f"{PORT.format(number)}/pkeys/0", "0xffff")
+        for counter in ("link_downed", "symbol_error", "port_rcv_errors"):
             put(tmp_path, f"{PORT.format(number)}/counters/{counter}", "0")
+    put(tmp_path, "proc/uptime", "90000.12 1.0")
     put(tmp_path, "proc/modules", "nvidia_peermem 16384 0 - Live 0x0")
     put(tmp_path, "proc/sys/kernel/numa_balancing", "0")
     put(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance")
@@ -82,13 +93,18 @@ def cluster() -> Cluster:
 def judged(tree: Path, cluster: Cluster) -> Judge:
     """What is found when the tools print this."""
 
-    def judge_it(printed: Mapping[str, str | None] | None = None) -> list[Finding]:
+    def judge_it(
+        printed: Mapping[str, str | None] | None = None,
+        room: Mapping[str, tuple[str, int]] | None = None,
+    ) -> list[Finding]:
         said = commands() | dict(printed or {})
 
         def run(words: Sequence[str]) -> str | None:
             return said.get(" ".join(words))
 
-        return judge(read_facts(Machine(root=tree, run=run)), cluster)
+        room = {str(tree): ("disk_nvme", 0)} if room is None else room
+        facts = read_facts(Machine(root=tree, run=run), [Path(folder) for folder in room])
+        return judge(facts, promise_of(cluster, room=room))
 
     return judge_it
 
@@ -99,11 +115,14 @@ def bad(found: list[Finding]) -> dict[str, str]:
 
 
 def test_a_healthy_node(judged: Judge) -> None:
-    """Passes all that there is to check but the disk, which was not asked for."""
+    """Passes all that there is to check of one node."""
     found = judged()
+    # Of nodes beside each other, and of what is measured.
+    others = ("same_", "clocks_", "first_", "gemm", "bus_", "measured", "transport", "gpu_direct")
+    of_one = {check for check in limits() if not check.startswith((*others, "ports"))}
 
     assert bad(found) == {}
-    assert {each.check for each in found} == set(limits()) - {"disk_checkpoints"}
+    assert {each.check for each in found} == of_one - {"disk_checkpoints"}
 
 
 SAID = {
@@ -122,7 +141,12 @@ SAID = {
             "Link 3: 26.562 GB/s", "Link 3: <inactive>", 1
         )
     },
-    "xid": {"dmesg": "[9.1] NVRM: Xid (PCI:0000:4e:00): 79, pid=1, GPU has fallen off the bus.\n"},
+    "xid": {
+        "dmesg": "[89999.1] NVRM: Xid (PCI:0000:4e:00): 79, pid=1, GPU has fallen off the bus.\n"
+    },
+    "slowdown": {
+        "nvidia-smi -q": DETAILS.replace("Slowdown           : Not ", "Slowdown           : ")
+    },
     "clock_seconds": {"chronyc -n tracking": TRACKING.replace("0.000012", "2.5")},
 }
 
@@ -138,6 +162,8 @@ FILES = {
     "nic_rate_percent": ("/rate", "200 Gb/sec (4X HDR)"),
     "link_downed": ("/counters/link_downed", "7"),
     "symbol_error": ("/counters/symbol_error", "1"),
+    "receive_errors": ("/counters/port_rcv_errors", "101"),
+    "partition": ("/pkeys/0", "0x7fff"),
 }
 
 
@@ -161,7 +187,9 @@ def test_ports_of_the_wrong_kind(judged: Judge, tree: Path) -> None:
 
 def test_limits_of_the_process(judged: Judge, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too little memory that may be locked ends in a slow or broken fabric; too few files too."""
-    monkeypatch.setattr("llmtrain.runs.preflight.facts.resource.getrlimit", lambda what: (64, 64))
+    monkeypatch.setattr(
+        "llmtrain.launchers.preflight.facts.resource.getrlimit", lambda what: (64, 64)
+    )
     put(tree, "proc/modules", "ext4 1 0 - Live 0x0")
     put(tree, "proc/sys/kernel/numa_balancing", "1")
 
@@ -180,6 +208,23 @@ def test_xids_that_are_the_program_s_own(judged: Judge) -> None:
     assert bad(judged({"dmesg": log})) == {}
 
 
+def test_xids_of_the_job_before(judged: Judge) -> None:
+    """What is older than the limit was seen to; without a time it counts."""
+    line = "NVRM: Xid (PCI:0000:4e:00): 79, pid=1, GPU has fallen off the bus.\n"
+
+    assert bad(judged({"dmesg": f"[   60.5] {line}"})) == {}
+    assert bad(judged({"dmesg": line})) == {"xid": "stop"}
+
+
+def test_disks(judged: Judge, tree: Path) -> None:
+    """Too little room on the node's own disk stops it; for checkpoints it is a warning."""
+    much = 2**60
+    room = {str(tree): ("disk_nvme", much), str(tree / "dev"): ("disk_checkpoints", much)}
+
+    assert bad(judged(room=room)) == {"disk_nvme": "stop", "disk_checkpoints": "warn"}
+    assert bad(judged(room={"/proc": ("disk_nvme", 0)})) == {"disk_writable": "stop"}
+
+
 def test_tools_that_are_not_there(judged: Judge) -> None:
     """No GPU answers: the node is not what was promised; the rest is not known."""
     found = bad(judged(dict.fromkeys(commands())))
@@ -190,7 +235,8 @@ def test_tools_that_are_not_there(judged: Judge) -> None:
 
 def test_a_machine_without_a_promise() -> None:
     """This one, whatever it is: nothing is read wrong, and nothing stops it."""
-    found = judge(read_facts(Machine(), (Path("/"),)), None)
+    room = {"/": ("disk_checkpoints", 0)}
+    found = judge(read_facts(Machine(), (Path("/"),)), promise_of(None, room=room))
 
     assert {each.level for each in found} <= {"pass", "warn", "unknown", "stop"}
     assert "gpu_model" not in {each.check for each in found}
@@ -198,7 +244,7 @@ def test_a_machine_without_a_promise() -> None:
 
 def test_commands_that_hang_or_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Say nothing."""
-    monkeypatch.setattr("llmtrain.runs.preflight.machine.SECONDS", 0.1)
+    monkeypatch.setattr("llmtrain.launchers.preflight.machine.SECONDS", 0.1)
 
     assert run_command(("sleep", "5")) is None
     assert run_command(("false",)) is None

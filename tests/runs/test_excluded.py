@@ -1,0 +1,60 @@
+"""The exclude list: what counts, until when, and how it reaches Slurm."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from llmtrain.config.errors import LaunchError
+from llmtrain.runs.excluded import NAME, Entry, add, alive, entries, exclude_option
+
+NOW = datetime.now(UTC)
+
+
+def entry(node: str, days: float, reason: str = "Xid 79") -> Entry:
+    """Found now."""
+    until = NOW + timedelta(days=days)
+    return Entry(node=node, reason=reason, run="r", when=NOW, until=until)
+
+
+def test_what_a_job_writes_is_read(tmp_path: Path) -> None:
+    """The line of shell/preflight.sh, a line of a person's, and one of ours."""
+    (tmp_path / NAME).write_text(
+        '- {node: "n1", reason: "GPU 3: x1; full", run: "a-1", when: "2026-01-02T03:04:05Z",'
+        ' until: "2099-01-02T03:04:05Z"}\n'
+        "- {node: n2, until: 2099-01-01}\n"
+    )
+    add(tmp_path, entry("n3", 1, 'a "quoted" reason'))
+
+    found = {each.node: each for each in entries(tmp_path)}
+    assert found["n1"].reason == "GPU 3: x1; full" and found["n1"].run == "a-1"
+    assert found["n2"].reason == "no reason given" and found["n2"].until.year == 2099
+    assert found["n3"].reason == 'a "quoted" reason'
+    assert str(found["n1"]) == "n1 until 2099-01-02 03:04 UTC: GPU 3: x1; full (run a-1)"
+
+
+def test_the_last_entry_of_a_node_counts(tmp_path: Path) -> None:
+    """An expired one does not, and zero days take a node back."""
+    for each in (entry("n1", 5), entry("n2", -1), entry("n3", 5), entry("n3", 0)):
+        add(tmp_path, each)
+
+    assert [each.node for each in alive(tmp_path)] == ["n1"]
+    assert {each.node for each in entries(tmp_path)} == {"n1", "n2", "n3"}
+
+
+def test_the_option_keeps_what_the_script_leaves_out(tmp_path: Path) -> None:
+    """An option of sbatch replaces the line of the script."""
+    assert exclude_option("#SBATCH --exclude=a,b\n", tmp_path) == ()
+    add(tmp_path, entry("n1", 5))
+
+    assert exclude_option("#SBATCH --nodes=2\n", tmp_path) == ("--exclude=n1",)
+    assert exclude_option("#SBATCH --exclude=a,b\n", tmp_path) == ("--exclude=a,b,n1",)
+
+
+@pytest.mark.parametrize("text", ["- {node: a", "- node\n", "- {node: 'a b', until: 2099-01-01}"])
+def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, text: str) -> None:
+    """With its place; no job is submitted as if there were none."""
+    (tmp_path / NAME).write_text(text)
+
+    with pytest.raises(LaunchError, match="is no exclude list"):
+        alive(tmp_path)
