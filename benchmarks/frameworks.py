@@ -26,7 +26,7 @@ def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
 def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
     words = all(
         any(word.lower() in point.text(column).lower() for word in when[column])
-        for column in ("framework", "notes", "family")
+        for column in ("framework", "notes", "family", "source")
         if column in when
     )
     words = words and ("zero" not in when or stated_zero(point) in when["zero"])
