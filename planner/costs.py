@@ -147,7 +147,8 @@ def passes_seconds(machine: Machine, passes: tuple[Pass, ...]) -> tuple[Quantity
         cost = machine.stack.passes[one.kind]
         forward += pass_seconds(machine, one.elements * cost.forward)
         backward += pass_seconds(machine, one.elements * cost.backward)
-    return forward, backward
+    rate = machine.stack.pass_rate
+    return forward / rate, backward / rate
 
 
 def selective_seconds(machine: Machine, part: Part, layout: Candidate) -> Quantity:

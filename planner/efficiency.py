@@ -178,5 +178,4 @@ def _unfused(machine: Machine, core: Core, times: float) -> Quantity:
 
 def pass_seconds(machine: Machine, moved: Quantity) -> Quantity:
     """Seconds of a memory-bound pass over ``moved`` bytes."""
-    rate = machine.memory_rate * machine.stack.pass_rate
-    return (moved + choose(moved > 0, machine.curves.memory.half, 0.0)) / rate
+    return (moved + choose(moved > 0, machine.curves.memory.half, 0.0)) / machine.memory_rate
