@@ -120,9 +120,7 @@ def gemm_backward(machine: Machine, gemm: Gemm) -> Quantity:
     return inputs + weights + summed + _cast(machine, numbers, gemm.m * gemm.n * gemm.count)
 
 
-def _cast(
-    machine: Machine, numbers: str, elements: Quantity, *, normed: bool = False
-) -> Quantity:
+def _cast(machine: Machine, numbers: str, elements: Quantity, *, normed: bool = False) -> Quantity:
     if numbers != "fp8":
         return 0.0
     stack = machine.stack
@@ -136,7 +134,7 @@ def core_forward(machine: Machine, core: Core) -> Quantity:
     if machine.attention == "unfused":
         return _unfused(machine, core, 1.0)
     kernel = machine.curves.attention[machine.attention]
-    return 0.5 * core.flops / (_core_rate(core, kernel.forward, kernel.narrow) * machine.clock)
+    return 0.5 * core.flops / _core_rate(machine, core, kernel.forward, kernel.narrow)
 
 
 def core_backward(machine: Machine, core: Core) -> Quantity:
@@ -144,22 +142,15 @@ def core_backward(machine: Machine, core: Core) -> Quantity:
     if machine.attention == "unfused":
         return _unfused(machine, core, 2.0)
     kernel = machine.curves.attention[machine.attention]
-    return (
-        2.5 * 0.5 * core.flops / (_core_rate(core, kernel.backward, kernel.narrow) * machine.clock)
-    )
+    return 2.5 * 0.5 * core.flops / _core_rate(machine, core, kernel.backward, kernel.narrow)
 
 
-def _core_rate(core: Core, speed: Rate, narrow: float) -> Quantity:
-    """TFLOP/s by tokens and head width; between 64 and 128 the width counts in proportion."""
+def _core_rate(machine: Machine, core: Core, speed: Rate, narrow: float) -> Quantity:
+    """FLOP/s by tokens and head width; between 64 and 128 the width counts in proportion."""
     width = min(1.0, max(0.0, (core.key_dim - 64) / 64))
     at = speed.top * core.queries / (core.queries + speed.half)
-    if core.dropout:
-        at = at * DROPPED
-    return at * (narrow + (1.0 - narrow) * width) * 1e12
-
-
-DROPPED = 0.8
-"""Rate of a fused kernel that draws a random number for every element: ours."""
+    rate = machine.clock * (machine.stack.dropped if core.dropout else 1.0)
+    return rate * at * (narrow + (1.0 - narrow) * width) * 1e12
 
 
 def _unfused(machine: Machine, core: Core, times: float) -> Quantity:

@@ -85,7 +85,8 @@ class Pass:
     """A memory-bound pass over a tensor; ``kind`` is looked up in the stack."""
 
     kind: str
-    """norm, residual, dropout, activation, gated, layout, rope, router, permute, loss, embedding."""
+    """norm, residual, dropout, activation, gated, layout, rope, router, permute, loss or
+    embedding."""
     elements: Quantity
     """How many."""
     module: str = ""

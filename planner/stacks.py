@@ -46,6 +46,8 @@ class Stack:
     """Share of it that is left where the norm before the product writes FP8 itself."""
     gather_fp8: float
     """Flag: sequence parallel gathers carry FP8 where the products are in FP8."""
+    dropped: float
+    """Rate of a fused attention kernel with dropout, against without."""
     pass_rate: float
     """Share of the memory's rate for long passes that this stack's elementwise kernels reach."""
     kernels: float
