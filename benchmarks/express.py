@@ -80,7 +80,7 @@ def _recipe(
         model=model,
         cluster=cluster,
         backend=Backend(name="megatron-lm"),
-        parallel=_parallel(point, layout),
+        parallel=_parallel(point, layout, fill.get("ends")),
         batch=Batch(micro=layout.micro, global_=layout.global_batch),
         precision=_precision(point, fp8_params=bool(fill.get("fp8_params"))),
         optim=Optim(
@@ -102,12 +102,14 @@ ENDS = 2
 """Embedding and loss can be chunks of their own."""
 
 
-def _parallel(point: Point, layout: Filled) -> Parallel:
+def _parallel(point: Point, layout: Filled, ends: Sequence[int] | None) -> Parallel:
     layers = point.whole("layers") or 1
     chunks = layout.pp * layout.vpp
     if chunks > layers + ENDS:
         raise NotExpressible(f"{chunks} chunks of a pipeline for {layers} layers")
     uneven = None if layers % chunks == 0 else _spread(layers, chunks)
+    if ends is not None and chunks > 1:
+        uneven = _with_ends(layers, chunks, *ends)
     return Parallel(
         tp=layout.tp, pp=layout.pp, vpp=layout.vpp, cp=layout.cp, ep=layout.ep,
         etp=_expert_tp(point, layout), sequence=layout.sequence, layers_per_stage=uneven,
@@ -121,6 +123,15 @@ def _spread(layers: int, chunks: int) -> tuple[int, ...]:
     for place in range(more):
         counts[(place + 1) % chunks] += 1
     return tuple(counts)
+
+
+def _with_ends(layers: int, chunks: int, before: int, behind: int) -> tuple[int, ...]:
+    """Modules before and behind the layers count like layers; the first chunks take the rest."""
+    each, more = divmod(layers + before + behind, chunks)
+    counts = [each + (place < more) for place in range(chunks)]
+    counts[0] -= before
+    counts[-1] -= behind
+    return tuple(counts) if min(counts) >= 0 else _spread(layers, chunks)
 
 
 def _expert_tp(point: Point, layout: Filled) -> int | None:

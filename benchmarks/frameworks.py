@@ -26,10 +26,11 @@ def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
 def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
     words = all(
         any(word.lower() in point.text(column).lower() for word in when[column])
-        for column in ("framework", "notes", "family")
+        for column in ("framework", "notes", "family", "source")
         if column in when
     )
     words = words and ("zero" not in when or stated_zero(point) in when["zero"])
+    words = words and ("model" not in when or point.text("arch") in when["model"])
     year = point.number("year") or 2024
     years = "year" not in when or when["year"][0] <= year <= when["year"][1]
     return words and years and ("arch" not in when or gpu_arch in when["arch"])

@@ -147,7 +147,8 @@ def passes_seconds(machine: Machine, passes: tuple[Pass, ...]) -> tuple[Quantity
         cost = machine.stack.passes[one.kind]
         forward += pass_seconds(machine, one.elements * cost.forward)
         backward += pass_seconds(machine, one.elements * cost.backward)
-    return forward, backward
+    rate = machine.stack.pass_rate
+    return forward / rate, backward / rate
 
 
 def selective_seconds(machine: Machine, part: Part, layout: Candidate) -> Quantity:
@@ -179,7 +180,8 @@ def tensor_traffic(case: Case, *, moe: bool) -> Traffic:
     shown = 1.0 - stack.backward_overlap
     blocks = 2.0 if not moe or model.shared_experts else 1.0
     plain = Traffic(forward=2.0 * one, backward=2.0 * one * shown)
-    cut = Traffic(forward=2.0 * one, backward=one + 2.0 * one * shown)
+    gather = one * (0.5 if stack.gather_fp8 and case.machine.numbers == "fp8" else 1.0)
+    cut = Traffic(forward=gather + one, backward=gather + (gather + one) * shown)
     hidden = 1.0 - stack.tp_overlap * layout.tp_overlap
     sequence = layout.sequence > 0
     forward = blocks * hidden * choose(sequence, cut.forward, plain.forward)

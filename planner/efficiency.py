@@ -31,6 +31,8 @@ class Machine:
     """Of the layers' products: fp8, bf16, fp16, tf32 or fp32."""
     attention: str
     """The attention kernel."""
+    grad_bytes: float = 4.0
+    """Bytes of a gradient that is kept."""
     block_scales: bool = False
     """FP8 with a scale for each block (blockwise, MXFP8)."""
     offload: bool = False
@@ -49,6 +51,12 @@ class Machine:
             return 1.0
         rated = curves.watts_tflops / (gpu.bf16_tflops or curves.watts_tflops)
         return float(rated * (gpu.tdp_watts / curves.watts) ** curves.power)
+
+    @property
+    def accumulate(self) -> float:
+        """Bytes a parameter that summing gradients costs a micro-batch."""
+        stack = self.stack
+        return stack.accumulate if self.grad_bytes > 2.0 else stack.accumulate_half
 
     @property
     def memory_rate(self) -> float:
@@ -102,7 +110,7 @@ def gemm_forward(machine: Machine, gemm: Gemm) -> Quantity:
     """Seconds of the forward product, casts to FP8 included."""
     numbers = machine.numbers_of(gemm)
     time = product_seconds(machine, gemm.m, gemm.n, gemm.k, gemm.count, numbers)
-    return time + _cast(machine, numbers, gemm.m * gemm.k * gemm.count)
+    return time + _cast(machine, numbers, gemm.m * gemm.k * gemm.count, normed=gemm.normed)
 
 
 def gemm_backward(machine: Machine, gemm: Gemm) -> Quantity:
@@ -110,15 +118,16 @@ def gemm_backward(machine: Machine, gemm: Gemm) -> Quantity:
     numbers = machine.numbers_of(gemm)
     inputs = product_seconds(machine, gemm.m, gemm.k, gemm.n, gemm.count, numbers)
     weights = product_seconds(machine, gemm.k, gemm.n, gemm.m, gemm.count, numbers)
-    summed = gemm.weights * machine.stack.accumulate / machine.memory_rate
+    summed = gemm.weights * machine.accumulate / machine.memory_rate
     return inputs + weights + summed + _cast(machine, numbers, gemm.m * gemm.n * gemm.count)
 
 
-def _cast(machine: Machine, numbers: str, elements: Quantity) -> Quantity:
+def _cast(machine: Machine, numbers: str, elements: Quantity, *, normed: bool = False) -> Quantity:
     if numbers != "fp8":
         return 0.0
     stack = machine.stack
     each = stack.cast_blocks if machine.block_scales else stack.cast
+    each *= stack.cast_normed if normed else 1.0
     return elements * each / machine.memory_rate
 
 
@@ -127,7 +136,7 @@ def core_forward(machine: Machine, core: Core) -> Quantity:
     if machine.attention == "unfused":
         return _unfused(machine, core, 1.0)
     kernel = machine.curves.attention[machine.attention]
-    return 0.5 * core.flops / (_core_rate(core, kernel.forward, kernel.narrow) * machine.clock)
+    return 0.5 * core.flops / _core_rate(machine, core, kernel.forward, kernel.narrow)
 
 
 def core_backward(machine: Machine, core: Core) -> Quantity:
@@ -135,16 +144,15 @@ def core_backward(machine: Machine, core: Core) -> Quantity:
     if machine.attention == "unfused":
         return _unfused(machine, core, 2.0)
     kernel = machine.curves.attention[machine.attention]
-    return (
-        2.5 * 0.5 * core.flops / (_core_rate(core, kernel.backward, kernel.narrow) * machine.clock)
-    )
+    return 2.5 * 0.5 * core.flops / _core_rate(machine, core, kernel.backward, kernel.narrow)
 
 
-def _core_rate(core: Core, speed: Rate, narrow: float) -> Quantity:
-    """TFLOP/s by tokens and head width; between 64 and 128 the width counts in proportion."""
+def _core_rate(machine: Machine, core: Core, speed: Rate, narrow: float) -> Quantity:
+    """FLOP/s by tokens and head width; between 64 and 128 the width counts in proportion."""
     width = min(1.0, max(0.0, (core.key_dim - 64) / 64))
     at = speed.top * core.queries / (core.queries + speed.half)
-    return at * (narrow + (1.0 - narrow) * width) * 1e12
+    rate = machine.clock * (machine.stack.dropped if core.dropout else 1.0)
+    return rate * at * (narrow + (1.0 - narrow) * width) * 1e12
 
 
 def _unfused(machine: Machine, core: Core, times: float) -> Quantity:

@@ -35,6 +35,8 @@ class Gemm:
     """matmul: those of the recipe's precision; bf16: never FP8."""
     module: str = ""
     """Selective recompute's name of the module around it."""
+    normed: bool = False
+    """Its input comes straight from a norm, which can write it in FP8."""
 
     @property
     def flops(self) -> Quantity:
@@ -61,6 +63,8 @@ class Core:
     """Width of a query and key head."""
     value_dim: int
     """Width of a value head."""
+    dropout: bool = False
+    """Some of the weights are dropped."""
     share: Quantity = 1
     """Key heads for each query head (GQA); only traffic depends on it."""
 
@@ -81,7 +85,8 @@ class Pass:
     """A memory-bound pass over a tensor; ``kind`` is looked up in the stack."""
 
     kind: str
-    """norm, residual, activation, gated, layout, rope, router, permute, loss, embedding."""
+    """norm, residual, dropout, activation, gated, layout, rope, router, permute, loss or
+    embedding."""
     elements: Quantity
     """How many."""
     module: str = ""
@@ -173,6 +178,8 @@ def attention_block(model: Model, layout: Candidate) -> Part:
         Pass(kind="residual", elements=2 * sharded),
         Pass(kind="layout", elements=count * _qkv_width(model) / layout.tp),
     ]
+    if model.dropout:
+        passes.append(Pass(kind="dropout", elements=2 * sharded))
     if model.positions == "rope":
         share = 1 if model.mla is None else 0.33
         turned = count * (model.heads + model.kv_head_count) * model.head_size / layout.tp
@@ -191,6 +198,7 @@ def attention_core(model: Model, layout: Candidate) -> Core:
         keys=model.seq,
         key_dim=key,
         value_dim=value,
+        dropout=model.dropout > 0,
         share=model.kv_head_count / model.heads,
     )
 
@@ -206,7 +214,7 @@ def projections(model: Model, count: Quantity, tp: Quantity) -> Iterator[Gemm]:
     if model.mla is not None:
         yield from _latent_projections(model, model.mla, count, tp)
         return
-    yield Gemm(name="qkv", m=count, n=_qkv_width(model) / tp, k=model.hidden)
+    yield Gemm(name="qkv", m=count, n=_qkv_width(model) / tp, k=model.hidden, normed=True)
     inner = model.heads * model.head_size
     yield Gemm(name="proj", m=count, n=model.hidden, k=inner / tp)
 
@@ -218,10 +226,10 @@ def _latent_projections(model: Model, mla: Mla, count: Quantity, tp: Quantity) -
         yield Gemm(name="q", m=count, n=query / tp, k=model.hidden)
     else:
         yield Gemm(name="q_down", m=count, n=mla.q_rank, k=model.hidden)
-        yield Gemm(name="q_up", m=count, n=query / tp, k=mla.q_rank, module=up)
+        yield Gemm(name="q_up", m=count, n=query / tp, k=mla.q_rank, module=up, normed=True)
     yield Gemm(name="kv_down", m=count, n=mla.kv_rank + mla.rope_dim, k=model.hidden)
     kv_up = model.heads * (mla.nope_dim + mla.v_dim)
-    yield Gemm(name="kv_up", m=count, n=kv_up / tp, k=mla.kv_rank, module=up)
+    yield Gemm(name="kv_up", m=count, n=kv_up / tp, k=mla.kv_rank, module=up, normed=True)
     yield Gemm(name="proj", m=count, n=model.hidden, k=model.heads * mla.v_dim / tp)
 
 
@@ -231,8 +239,9 @@ def _feed_forward(
     gate = 2 if model.gated else 1
     name = "expert" if module == "moe" else "fc"
     yield Gemm(
-        name=f"{name}1", m=rows, n=gate * width / tp, k=model.hidden, count=count, module=module
-    )
+        name=f"{name}1", m=rows, n=gate * width / tp, k=model.hidden, count=count, module=module,
+        normed=module == "mlp",
+    )  # fmt: skip
     yield Gemm(name=f"{name}2", m=rows, n=model.hidden, k=width / tp, count=count, module=module)
 
 

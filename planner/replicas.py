@@ -40,10 +40,10 @@ def replicas(case: Case, slowest: Cost, layers: Quantity) -> Replicas:
     layout, stack = case.layout, case.machine.stack
     held = weights(case, layers)
     backward, forward = slowest.backward, slowest.total - slowest.backward
-    scatter = _collective(case, held, stack.reduce_bytes)
+    scatter = _collective(case, held, reduced_bytes(case))
     gather = _collective(case, held, 2.0)
     passes = choose(layout.vpp > 1, smallest(layout.pp, layout.microbatches), 1.0)
-    reduced = scatter * choose(layout.zero > 0, 1.0, 2.0)
+    reduced = scatter * choose((layout.zero > 0) & (stack.reduce_all == 0), 1.0, 2.0)
     hidden = stack.reduce_overlap * layout.overlap_reduce
     reduce_shown = shown(reduced, hidden, passes * backward)
     hidden = stack.gather_overlap * layout.overlap_gather
@@ -56,6 +56,11 @@ def replicas(case: Case, slowest: Cost, layers: Quantity) -> Replicas:
         exposed=choose(layout.zero >= 3, sharded, once),
         optimizer=_optimizer(case, held),
     )
+
+
+def reduced_bytes(case: Case) -> float:
+    """Bytes of a gradient on the wire."""
+    return case.machine.stack.reduce_bytes or case.machine.grad_bytes
 
 
 def shown(time: Quantity, hidden: Quantity, window: Quantity) -> Quantity:
@@ -86,14 +91,14 @@ def _sum(part: Part, *, experts: bool) -> Quantity:
 
 def _collective(case: Case, held: Weights, each: float) -> Quantity:
     """A gather or scatter of ``each`` bytes a parameter over the replicas."""
-    layout = case.layout
+    layout, rate = case.layout, case.machine.stack.data_rate
     shared = Group(size=layout.dp * layout.cp, stride=layout.data_stride)
-    time = gather_seconds(case.links, shared, (held.dense + held.ends) * each)
+    time = gather_seconds(case.links, shared, (held.dense + held.ends) * each) / rate
     if case.model.experts is None:
         return time
     size = largest(layout.gpus / (layout.etp * layout.ep * layout.pp), 1.0)
     few = Group(size=size, stride=layout.etp * layout.ep)
-    return time + gather_seconds(case.links, few, held.expert * each)
+    return time + gather_seconds(case.links, few, held.expert * each) / rate
 
 
 def _latency(case: Case, layers: Quantity) -> Quantity:
@@ -109,7 +114,7 @@ def _tied(case: Case) -> Quantity:
     if not model.tied:
         return 0.0
     message = padded_vocab(model, layout.tp) * model.hidden / layout.tp
-    message = message * case.machine.stack.reduce_bytes
+    message = message * reduced_bytes(case)
     pair = Group(size=2, stride=layout.pipeline_stride * (layout.pp - 1))
     return choose(layout.pp > 1, reduce_seconds(links, pair, message), 0.0)
 

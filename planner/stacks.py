@@ -35,11 +35,21 @@ class Stack:
     passes: Mapping[str, Bytes]
     """Bytes an element by kind of pass."""
     accumulate: float
-    """Bytes a parameter that summing gradients costs a micro-batch, beside the product."""
+    """Bytes a parameter that summing fp32 gradients costs a micro-batch, beside the product."""
+    accumulate_half: float
+    """The same of 16-bit gradients."""
     cast: float
     """Bytes an element that a conversion to FP8 costs."""
     cast_blocks: float
     """The same where blocks have scales of their own (blockwise, MXFP8)."""
+    cast_normed: float
+    """Share of it that is left where the norm before the product writes FP8 itself."""
+    gather_fp8: float
+    """Flag: sequence parallel gathers carry FP8 where the products are in FP8."""
+    dropped: float
+    """Rate of a fused attention kernel with dropout, against without."""
+    pass_rate: float
+    """Share of the memory's rate for long passes that this stack's elementwise kernels reach."""
     kernels: float
     """Kernels of a layer's forward pass; the backward pass launches twice as many."""
     moe_kernels: float
@@ -50,6 +60,8 @@ class Stack:
     """Share of the backward tensor parallel communication hidden behind weight gradients."""
     tp_overlap: float
     """Share of tensor parallel communication that ``kernels.tp_overlap`` hides."""
+    data_rate: float
+    """Share of the benchmarked rate that the replicas' collectives reach."""
     scatter: float
     """Flag: pipeline messages are cut over the tensor parallel ranks."""
     expert_overlap: float
@@ -59,7 +71,9 @@ class Stack:
     pipeline_overlap: float
     """Share of the pipeline's messages hidden where chunks interleave."""
     reduce_bytes: float
-    """Bytes of a gradient on the wire."""
+    """Bytes of a gradient on the wire; 0: as wide as it is kept."""
+    reduce_all: float
+    """Flag: gradients are reduced to all replicas even where their states are sharded."""
     reduce_overlap: float
     """Share of a backward pass that can hide the reduction, where it is overlapped."""
     gather_overlap: float

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.calibration import calibrated_stack
-from llmtrain.planner.candidate import candidate_of
+from llmtrain.planner.candidate import Candidate, candidate_of
 from llmtrain.planner.collectives import Links, send_seconds
 from llmtrain.planner.costs import Case, Cost, layer_cost, part_cost
 from llmtrain.planner.curves import Curves, curves_of
 from llmtrain.planner.efficiency import Machine
-from llmtrain.planner.numeric import Quantity, choose, largest, logarithm
+from llmtrain.planner.numeric import Quantity, choose, largest, logarithm, smallest
 from llmtrain.planner.operators import (
     dense_layer,
     embedding,
@@ -68,12 +68,18 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
         stack=stack,
         numbers=numbers_of(recipe),
         attention=attention_kernel(stack, kernels.attention, curves),
+        grad_bytes=_grad_bytes(recipe),
         block_scales=recipe.precision.fp8.recipe in ("blockwise", "mxfp8"),
         offload=recipe.optim.offload,
     )
     per_node = min(recipe.gpus, cluster.gpus_per_node)
     links = Links(network=cluster.network, curves=curves, per_node=per_node)
     return Case(model=recipe.model, layout=candidate_of(recipe), machine=machine, links=links)
+
+
+def _grad_bytes(recipe: Recipe) -> float:
+    half = recipe.precision.kind != "fp32" and recipe.optim.grad_dtype == "weights"
+    return 2.0 if half else 4.0
 
 
 def numbers_of(recipe: Recipe) -> str:
@@ -173,5 +179,17 @@ def _hops(case: Case) -> Quantity:
     cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)
     message = tokens(model, layout) * model.hidden * 2.0 / cut
     one = send_seconds(case.links, layout.pipeline_stride, message)
-    shown = choose(layout.vpp > 1, 1.0 - stack.pipeline_overlap, 1.0)
+    steady = 1.0 - _warm_up(layout)
+    shown = choose(layout.vpp > 1, 1.0 - stack.pipeline_overlap * steady, 1.0)
     return choose(layout.pp > 1, 2.0 * layout.vpp * one * shown, 0.0)
+
+
+def _warm_up(layout: Candidate) -> Quantity:
+    """Share of a stage's passes that lie in warm-up or flush, where messages are waited for.
+
+    Source: megatron-core ``pipeline_parallel/schedules.py``: a middle stage warms up with
+    (v - 1) p + (p - 1) chunks; only between them and the flush are messages overlapped
+    (``overlap_p2p_comm_warmup_flush`` is off).
+    """
+    warm = (layout.vpp - 1.0) * layout.pp + (layout.pp - 1.0)
+    return smallest(warm / (layout.vpp * layout.microbatches), 1.0)
