@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmtrain.runs.folder import spoken
+from llmtrain.runs.lives import lives
 from llmtrain.runs.why.advice import Advice
 from llmtrain.runs.why.cause import Cause
 from llmtrain.runs.why.hits import Hit
@@ -94,4 +95,15 @@ def print_footer(cause: Cause, advice: Advice, folder: Path, console: Console) -
     elif advice.edit:
         console.print(
             f"again:  llmtrain run recipe={folder / 'recipe.yaml'} {advice.edit.overrides[0]}"
+        )
+
+
+def print_lives(folder: Path, shown: int | None, console: Console) -> None:
+    """Which other lives of the run can be asked for."""
+    found = lives(folder)
+    others = [str(life.number) for life in found if life.number != (shown or found[-1].number)]
+    if others:
+        which = "life" if len(others) == 1 else "lives"
+        console.print(
+            f"before: llmtrain why {spoken(folder)} --life N ({which} {', '.join(others)})"
         )

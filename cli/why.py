@@ -18,10 +18,14 @@ def why(
         ),
     ],
     as_json: AsJson = False,
+    life: Annotated[
+        int | None,
+        typer.Option("--life", help="Of this start of the ranks; the last one by default."),
+    ] = None,
 ) -> None:
     """Say which rank failed first, why, and what to do: from the logs alone."""
     from llmtrain.cli.answer import err, out, print_json
-    from llmtrain.cli.show_why import cause_json, print_footer, show_cause
+    from llmtrain.cli.show_why import cause_json, print_footer, print_lives, show_cause
     from llmtrain.config.errors import RunError
     from llmtrain.runs.folder import find_run, runs_root
     from llmtrain.runs.why.advice import advise
@@ -34,7 +38,7 @@ def why(
         raise typer.BadParameter(f"one run, or files; there is no file {missing}")
     folder = None if are_files else find_run(what[0], runs_root())
     try:
-        cause = cause_of_files(files) if folder is None else cause_of_run(folder)
+        cause = cause_of_files(files) if folder is None else cause_of_run(folder, life)
     except OSError as error:
         raise RunError(f"{error.filename} cannot be read: {error.strerror}") from error
     advice = advise(cause, folder)
@@ -44,3 +48,4 @@ def why(
     show_cause(cause, advice, folder, out())
     if folder is not None:
         print_footer(cause, advice, folder, err())
+        print_lives(folder, life, err())

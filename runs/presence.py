@@ -63,4 +63,4 @@ class Watch:
         """The job's last word was that it has ended for good."""
         events = list(json_lines(self._folder / "events.jsonl", TAIL_BYTES))
         last = events[-1] if events else {}
-        return last.get("event") == "job_ended" and last.get("outcome") != "interrupted"
+        return last.get("event") == "job_ended" and not last.get("next")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.lives import BEGINNINGS
 from llmtrain.runs.metrics import has_begun, program_checkpoint, rows
 from llmtrain.runs.presence import Presence, presence
 from llmtrain.runs.slurm import end_of, submitted
@@ -121,9 +122,6 @@ def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
     end = end_of(job) if job else None
     return f"Slurm says {end} of job {job.job}" if job and end else None
 
-
-BEGINNINGS = ("launched", "started", "resumed")
-"""Events with which a life of the run begins; launched: its processes start."""
 
 ENDINGS: dict[str, Status] = {
     "finished": "finished",

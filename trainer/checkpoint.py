@@ -1,6 +1,6 @@
 """Checkpoints: complete or not there.
 
-``checkpoints/step-NNNNNNNN`` is written under the same name with ``.partial`` behind it. Every rank
+``checkpoints/step-NNNNNNNN`` is written as ``step-NNNNNNNN.LIFE.partial``. Every rank
 writes its own file; when all have, rank 0 adds the index and, last, SHA256SUMS, and renames the
 folder. So a folder with the short name whose files are those of its SHA256SUMS is complete.
 Tensors are stored by their place in the whole model (megatron-core's ``dist_checkpointing``), which
@@ -25,8 +25,9 @@ from llmtrain.config.errors import RunError
 from llmtrain.trainer import checkpoint_folder
 from llmtrain.trainer.agreement import failure_of_leader, from_leader
 from llmtrain.trainer.bucket_padding import count_padding
-from llmtrain.trainer.checkpoint_folder import PARTIAL, complete
+from llmtrain.trainer.checkpoint_folder import complete
 from llmtrain.trainer.checksums import read_sums, write_sums
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.pending import Pending, Saved
 from llmtrain.trainer.writing import Part, Planner, copied
 
@@ -47,6 +48,8 @@ class Checkpoints:
     """Over all chunks."""
     zero: int
     """``optim.zero``, which says in what form the optimizer's state is kept."""
+    life: Life
+    """Of the run; another one may have begun meanwhile."""
     more: dict[str, Any] = field(default_factory=dict)
     """What else belongs to the state, the same on every rank; changed in place."""
     pending: Pending | None = field(default=None, init=False)
@@ -59,8 +62,8 @@ class Checkpoints:
     def begin(self, step: int) -> None:
         """Start to write the state after ``step`` steps; none may be under way. All ranks."""
         started = time.perf_counter()
-        folder = self.folder / f"step-{step:08d}{PARTIAL}"
-        error = failure_of_leader(lambda: checkpoint_folder.begin(folder))
+        folder = checkpoint_folder.partial_of(self.folder, step, self.life.number)
+        error = failure_of_leader(lambda: self._make(folder))
         part = None if error else self._start(step, folder)
         self.pending = Pending(
             step=step,
@@ -70,6 +73,10 @@ class Checkpoints:
             started=started,
             blocked_seconds=time.perf_counter() - started,
         )
+
+    def _make(self, partial: Path) -> None:
+        self.life.require()
+        checkpoint_folder.begin(partial)
 
     def _start(self, step: int, folder: Path) -> Part:
         state = {**self._state(loading=False), "step": step, "zero": self.zero}
@@ -97,7 +104,7 @@ class Checkpoints:
         now = time.perf_counter()
         return Saved(
             step=pending.step,
-            name=pending.partial.stem,
+            name=checkpoint_folder.complete_of(pending.partial).name,
             error=error,
             seconds=now - pending.started,
             blocked_seconds=pending.blocked_seconds + now - started,
@@ -121,6 +128,7 @@ class Checkpoints:
         part.write_index([results for _, results, _ in parts])
         sums = {name: value for _, _, sums in parts for name, value in sums.items()}
         write_sums(partial, sums | part.sums)
+        self.life.require()
         checkpoint_folder.seal(partial)
         checkpoint_folder.prune(self.folder, self.keep)
 

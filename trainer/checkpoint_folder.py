@@ -22,6 +22,16 @@ def complete(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
 
 
+def partial_of(folder: Path, step: int, life: int | None) -> Path:
+    """Where a checkpoint is written; lives that go on beside each other do not share it."""
+    return folder / f"step-{step:08d}{'' if life is None else f'.{life}'}{PARTIAL}"
+
+
+def complete_of(partial: Path) -> Path:
+    """What it is called when it is complete."""
+    return partial.with_name(partial.name.partition(".")[0])
+
+
 def begin(partial: Path) -> None:
     """Make the folder of a checkpoint; what killed processes left behind goes, and makes room."""
     for old in partial.parent.glob(f"*{PARTIAL}"):
@@ -32,7 +42,7 @@ def begin(partial: Path) -> None:
 def seal(partial: Path) -> None:
     """Give a checkpoint the name of a complete one."""
     sync(partial)
-    os.replace(partial, partial.with_suffix(""))
+    os.replace(partial, complete_of(partial))
     sync(partial.parent)
 
 

@@ -6,6 +6,7 @@ from typing import Any, TextIO
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.agreement import Agreed
 from llmtrain.trainer.guard import Verdict
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.pending import Saved
 from llmtrain.trainer.progress import Line
 from llmtrain.trainer.records import Compute, Metrics, Row, event
@@ -21,17 +22,23 @@ class Journal:
     ) -> None:
         """Begin or go on; ``stages`` holds each rank's stage, ``steps`` are those of the run."""
         self._folder, self._stages, self._steps = folder, stages, steps
+        self._life = Life.read(folder)
         self._line = Line(terminal, recipe.run_name, steps)
         self._metrics = Metrics(folder, recipe, self._line.say)
 
     def begin(self, done: int) -> None:
         """The run begins, or goes on after ``done`` steps."""
         kind = "resumed" if done else "started"
-        self.note(kind, done, steps=self._steps, ranks=len(self._stages))
+        self.note(kind, done, life=self._life.number, steps=self._steps, ranks=len(self._stages))
         self._line.begin(done)
 
     def step(self, done: int, outcome: Outcome, agreed: Agreed, seconds: float) -> None:
-        """Write and show a step that took ``seconds``."""
+        """Write and show a step that took ``seconds``.
+
+        Raises:
+            Superseded: if the run has gone on without this process.
+        """
+        self._life.require()
         row = Row(
             step=done,
             loss=agreed.loss,

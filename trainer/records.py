@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.boards import Boards
+from llmtrain.trainer.life import Life
 
 SLOWEST = 3
 """Ranks whose compute time is written by name."""
@@ -91,10 +92,14 @@ class Row:
 def event(folder: Path, kind: str, step: int | None, **more: Any) -> None:
     """Append one line to events.jsonl; any rank may, one write a line.
 
-    A full disk does not end a run that could go on: the line is then in the rank's log alone.
+    A full disk does not end a run that could go on: the line is then in the rank's log alone. So is
+    that of a rank whose run has gone on without it.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": kind, "step": step, **more})
+    if Life.read(folder).newer():
+        print(f"a newer life has this run; not written: {line}", file=sys.stderr)
+        return
     try:
         with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -10,6 +10,7 @@ from megatron.core import tensor_parallel
 from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, model, tokens, weights
+from llmtrain.trainer.agreement import from_leader
 from llmtrain.trainer.batches import batches
 from llmtrain.trainer.checkpoint import Checkpoints
 from llmtrain.trainer.control import Requests
@@ -17,6 +18,7 @@ from llmtrain.trainer.device import Device
 from llmtrain.trainer.groups import Position
 from llmtrain.trainer.guard import GuardedOptimizer, Watch
 from llmtrain.trainer.journal import Journal
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.loop import Loop
 from llmtrain.trainer.memory import memory
 from llmtrain.trainer.optimizer import optimizer_for, wrap
@@ -78,6 +80,7 @@ class Run:
             zero=recipe.optim.zero,
             chunks=chunks,
             optimizer=optimizer,
+            life=from_leader(lambda: Life.read(self.folder)),
         )
         return stepper, checkpoints
 

@@ -82,10 +82,11 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield comment("Traffic between nodes: stride:size:ring:bytes a step of each axis.")
     yield assign("edges", _edges(plan))
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
+    yield "restarted=0 lost=0 saved=0 stalls=0 life=0 next_job='' hopeless=''"
+    yield f"restart={site.slurm.restart} max_restarts={site.slurm.max_restarts}"
+    yield f"spares={plan.recipe.nodes.spare} guarded={int(plan.recipe.backend.name != 'deepspeed')}"
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
-    if plan.recipe.nodes.spare:
-        yield f"spares={plan.recipe.nodes.spare}"
     if batch.program.missing:
         yield array("missing", batch.program.missing)
     if site.software == "sbcast":
@@ -111,14 +112,14 @@ def _functions(plan: Plan) -> Iterator[str]:
     """Files of ``shell/`` that this job needs."""
     site = plan.recipe.site
     yield "folder.sh"
+    yield "life.sh"
     if site.modules:
         yield "modules.sh"
     if site.secrets.names:
         yield "secrets.sh"
     yield "rendezvous.sh"
     yield "nodes.sh"
-    if plan.recipe.nodes.spare:
-        yield "spares.sh"
+    yield "restarts.sh"
     if site.software == "sbcast":
         yield "software.sh"
     yield "step.sh"
@@ -137,14 +138,13 @@ def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
 
 
 def _main(batch: Batch) -> Iterator[str]:
-    plan, site = batch.plan, batch.plan.recipe.site
+    site = batch.plan.recipe.site
     yield "main() {"
     yield "    find_nodes"
     yield "    find_folder"
     if batch.program.missing:
         yield '    ((!${#missing[@]})) || die "${missing[*]} must be given: prepare this run again"'
-    if site.slurm.restart == "array":
-        yield "    [[ ! -e control/finished ]] || return 0"
+    yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
     if site.modules:
         yield "    load_modules"
@@ -155,11 +155,10 @@ def _main(batch: Batch) -> Iterator[str]:
     if site.software == "sbcast":
         yield "    send_software"
     yield "    start_step"
-    if plan.recipe.nodes.spare:
-        yield "    while another_try; do"
-        yield "        rendezvous"
-        yield "        start_step"
-        yield "    done"
+    yield "    while another_try; do"
+    yield "        rendezvous"
+    yield "        start_step"
+    yield "    done"
     yield "    end"
     yield "}"
 

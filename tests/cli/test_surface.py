@@ -28,7 +28,7 @@ SURFACE = {
     "llmtrain doctor": "--help --json --recipes -h ARGUMENTS",
     "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
-    "llmtrain why": "--help --json -h WHAT",
+    "llmtrain why": "--help --json --life -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain cancel": "--help --json -h NAME",
     "llmtrain resume": "--help --json --wait -h NAME",

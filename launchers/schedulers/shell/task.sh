@@ -17,6 +17,8 @@ tell_ranks() {
 
 interrupted=0
 trap 'interrupted=1; tell_ranks' USR1
+# Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
+trap 'interrupted=1; : >control/terminated' TERM
 (
     trap '' USR1
     exec "${start[@]}"
