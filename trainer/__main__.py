@@ -51,7 +51,9 @@ def train(folder: Path, rank: Rank, terminal: TextIO) -> None:
     device = choose(recipe, rank)
 
     from llmtrain.trainer.run import Run
+    from llmtrain.trainer.watchdog import Watchdog
 
+    watchdog = Watchdog(folder, rank, recipe.hang, terminal)
     run = Run(
         folder=folder,
         recipe=recipe,
@@ -59,8 +61,12 @@ def train(folder: Path, rank: Rank, terminal: TextIO) -> None:
         device=device,
         requests=requests,
         terminal=terminal,
+        watchdog=watchdog,
     )
-    run.train()
+    try:
+        run.train()
+    finally:
+        watchdog.close()
 
 
 def failed(folder: Path, rank: Rank, terminal: TextIO, error: Exception) -> int:

@@ -15,6 +15,7 @@ from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.step import Stepper
 from llmtrain.trainer.validation import Validation
 from llmtrain.trainer.waits import Clock
+from llmtrain.trainer.watchdog import Watchdog
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,6 +44,8 @@ class Loop:
     """On the leading rank."""
     validation: Validation
     """The loss on tokens that are not trained on."""
+    watchdog: Watchdog
+    """Is told how far the run is."""
 
     saved: int = field(default=0, init=False)
     """Steps behind the newest checkpoint that was begun; 0 for none."""
@@ -79,7 +82,9 @@ class Loop:
     def advance(self, done: int) -> int:
         """One step after ``done`` and what follows from it; how many are then done."""
         self._trace(done + 1)
+        self.watchdog.step(done + 1)
         agreed, verdict = self.step(done)
+        self.watchdog.stepped(done + 1)
         self._traced(done + 1)
         if verdict:
             self._pass_over(done, verdict)

@@ -1,26 +1,27 @@
 """Faults that are really made while gpt-tiny trains over two nodes, and what must become of each.
 
-Each case says how it is made and what must be seen: that the run ends with the losses of a run
-without it, that no step before its newest checkpoint was lost, that no process is left, and that
-``llmtrain why`` names what happened, and where.
+The run must end with the losses of a run without the fault, lose no step before its newest
+checkpoint and leave no process, and ``llmtrain why`` must name what happened, and where.
 """
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tests.system import strikes
 from tests.system.scene import STEPS, Scene, clean
+from tests.system.strikes import VICTIM, damaged
 
 if TYPE_CHECKING:
     from tests.system.conftest import Bed
 
 STRUCK = 10
-"""Two checkpoints are there when the fault is made."""
+"""Steps before the fault: two checkpoints are there."""
+ONE_NODE = ("gpus=2", "batch.global=8")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,21 +31,27 @@ class Fault:
     name: str
     """In words."""
     strike: Callable[[Scene], None]
-    """Makes it; the run has trained :data:`STRUCK` steps."""
+    """Makes it."""
     kind: str
     """What ``why`` must say of the life that was hit."""
     rank: int | None = None
     """Which rank it must name; None: none in particular."""
-    node: bool = False
-    """It must name that rank's node."""
+    node: int | None = None
+    """Of which rank it must name the node."""
     words: tuple[str, ...] = ()
     """Changes to the recipe."""
+    shape: tuple[str, ...] = ()
+    """Those that change the losses."""
     quick: bool = False
     """It is made in every run of the tests."""
-    status: Literal["finished", "cancelled"] = "finished"
-    """How the run must end."""
-    lives: int = 2
-    """How often its ranks must have been started."""
+    status: tuple[str, ...] = ("finished",)
+    """How the run may end."""
+    lives: tuple[int, ...] = (2,)
+    """How often its ranks may be started."""
+    event: str = ""
+    """What must be in events.jsonl; of the victim where it names a rank."""
+    small_disk: bool = False
+    """Checkpoints go where there is little room."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,132 +67,215 @@ class Outcome:
     again: int
     """Steps that were trained more than once."""
     seconds: float | None
-    """From the fault to the first step after it."""
+    """From the fault to the first step after it; None: the run went on, or ended."""
     cause: str
     """What ``why`` said."""
 
 
-def kill_rank(scene: Scene) -> None:
-    """SIGKILL to rank 3."""
-    scene.rank(3).kill()
-
-
-def kill_launcher(scene: Scene) -> None:
-    """SIGKILL to the torchrun of the second node."""
-    node = scene.node(3)
-    for process in scene.processes("torch.distributed.run"):
-        if process.environ()["SLURMD_NODENAME"] == node:
-            process.kill()
-
-
-def kill_task(scene: Scene) -> None:
-    """SIGKILL to task.sh, above the rank."""
-    parent = scene.rank(3).parent()
-    while parent is not None and "task.sh" not in " ".join(parent.cmdline()):
-        parent = parent.parent()
-    assert parent is not None
-    for process in (parent.parent(), parent):
-        if process is not None and "task.sh" in " ".join(process.cmdline()):
-            process.kill()
-
-
-def kill_srun(scene: Scene) -> None:
-    """SIGKILL to srun."""
-    for process in scene.batch_script().children(recursive=True):
-        with suppress(Exception):
-            if process.name() == "srun":
-                process.kill()
-
-
-def lose_node(scene: Scene) -> None:
-    """Slurm is told that the node of rank 3 is down."""
-    node = scene.node(3)
-    scene.bed.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-
-
-def power_off(scene: Scene) -> None:
-    """The node of rank 3 is gone, with everything on it."""
-    scene.node_script("kill", scene.node(3))
-
-
-def stop_daemon(scene: Scene) -> None:
-    """slurmd of the node of rank 3 is dead, its ranks live on."""
-    scene.node_script("stop-daemon", scene.node(3))
-
-
-def unplug(scene: Scene) -> None:
-    """The network of the node of rank 3 is cut; the file system stays."""
-    scene.node_script("unplug", scene.node(3))
-
-
-def requeue(scene: Scene) -> None:
-    """Somebody requeues the job."""
-    scene.bed.run("scontrol", "requeue", scene.job())
-
-
-def near_the_end(scene: Scene) -> None:
-    """What Slurm sends before the time limit, to the batch script alone."""
-    scene.batch_script().send_signal(signal.SIGUSR1)
-
-
-def cancel(scene: Scene) -> None:
-    """scancel."""
-    scene.bed.run("scancel", scene.job())
-
-
 FAULTS = (
     Fault(
-        name="kill -9 of a rank, torchrun",
-        strike=kill_rank,
+        name="kill -9 of a rank",
+        strike=strikes.kill_rank,
         kind="killed",
-        rank=3,
-        node=True,
+        rank=VICTIM,
+        node=VICTIM,
         quick=True,
     ),
     Fault(
-        name="kill -9 of a rank, srun",
-        strike=kill_rank,
+        name="kill -9 of a rank, one task a rank",
+        strike=strikes.kill_rank,
         kind="killed",
-        rank=3,
-        node=True,
+        rank=VICTIM,
+        node=VICTIM,
         words=("site.launch=srun",),
     ),
-    Fault(name="kill -9 of torchrun", strike=kill_launcher, kind="killed"),
-    Fault(name="kill -9 of a task", strike=kill_task, kind="killed"),
-    Fault(name="kill -9 of srun", strike=kill_srun, kind="killed"),
+    Fault(name="kill -9 of torchrun", strike=strikes.kill_launcher, kind="killed", node=VICTIM),
     Fault(
-        name="a node is down", strike=lose_node, kind="node_failure", rank=3, node=True, quick=True
+        name="kill -9 of task.sh",
+        strike=strikes.kill_task,
+        kind="none",
+        lives=(1, 2),
     ),
-    Fault(name="power loss of a node", strike=power_off, kind="node_failure", rank=3, node=True),
-    Fault(name="requeue", strike=requeue, kind="preemption"),
+    Fault(name="kill -9 of srun", strike=strikes.kill_srun, kind="killed"),
     Fault(
-        name="the time limit, requeue",
-        strike=near_the_end,
-        kind="wall_clock",
+        name="a node is down",
+        strike=strikes.lose_node,
+        kind="node_failure",
+        node=VICTIM,
+        quick=True,
     ),
     Fault(
-        name="the time limit, chain",
-        strike=near_the_end,
-        kind="wall_clock",
+        name="a node is down, chain",
+        strike=strikes.lose_node,
+        kind="node_failure",
+        node=VICTIM,
         words=("site.slurm.restart=chain",),
     ),
-    Fault(name="scancel", strike=cancel, kind="cancelled", status="cancelled", lives=1),
+    Fault(
+        name="a node is down, array",
+        strike=strikes.lose_node,
+        kind="node_failure",
+        node=VICTIM,
+        words=("site.slurm.restart=array",),
+    ),
+    Fault(
+        name="power loss of a node",
+        strike=strikes.power_off,
+        kind="node_failure",
+        node=VICTIM,
+        lives=(2, 3),
+    ),
+    Fault(
+        name="slurmd dead, the ranks live on",
+        strike=strikes.stop_daemon,
+        kind="node_failure",
+        node=VICTIM,
+        lives=(1, 2, 3),
+    ),
+    Fault(
+        name="split brain: two lives of one run",
+        strike=strikes.split_brain,
+        kind="node_failure",
+        node=0,
+        shape=ONE_NODE,
+    ),
+    Fault(
+        name="network of a node cut",
+        strike=strikes.unplug,
+        kind="hang",
+        lives=(2, 3, 4),
+    ),
+    Fault(name="requeue", strike=strikes.requeue, kind="preemption"),
+    Fault(name="preemption with grace", strike=strikes.preempt, kind="preemption"),
+    Fault(name="the time limit", strike=strikes.near_the_end, kind="wall_clock"),
+    Fault(
+        name="the time limit, chain",
+        strike=strikes.near_the_end,
+        kind="wall_clock",
+        words=("site.slurm.restart=chain",),
+        quick=True,
+    ),
+    Fault(
+        name="scancel",
+        strike=strikes.cancel,
+        kind="cancelled",
+        status=("cancelled", "stopped", "lost", "failed"),
+        lives=(1,),
+    ),
+    Fault(
+        name="scancel, chain",
+        strike=strikes.cancel,
+        kind="cancelled",
+        words=("site.slurm.restart=chain",),
+        status=("cancelled", "stopped", "lost", "failed"),
+        lives=(1,),
+    ),
+    Fault(
+        name="a rank hangs",
+        strike=strikes.hang,
+        kind="hang",
+        rank=VICTIM,
+        node=VICTIM,
+        words=("site.launch=srun",),
+        event="hang",
+        quick=True,
+    ),
+    Fault(
+        name="a slow rank",
+        strike=strikes.slow_down,
+        kind="none",
+        lives=(1,),
+        words=("straggler.window=3", "straggler.factor=2"),
+        event="straggler",
+        quick=True,
+    ),
+    Fault(
+        name="disk full during a save",
+        strike=strikes.fill_disk,
+        kind="none",
+        lives=(1,),
+        event="checkpoint_failed",
+        small_disk=True,
+    ),
+    Fault(
+        name="newest checkpoint truncated",
+        strike=damaged(strikes.truncate),
+        kind="none",
+        event="checkpoint_damaged",
+    ),
+    Fault(
+        name="newest checkpoint, one bit flipped",
+        strike=damaged(strikes.flip_bit),
+        kind="none",
+        event="checkpoint_damaged",
+    ),
+    Fault(
+        name="newest checkpoint, a file removed",
+        strike=damaged(strikes.remove_file),
+        kind="none",
+        event="checkpoint_damaged",
+    ),
+    Fault(
+        name="kill -9 three times during a save",
+        strike=strikes.kill_while_saving,
+        kind="killed",
+        rank=0,
+        lives=(4,),
+    ),
+    Fault(
+        name="two resumes at once",
+        strike=strikes.resume_twice,
+        kind="none",
+        shape=ONE_NODE,
+    ),
 )
 
 
 def play(bed: Bed, fault: Fault, expected: dict[int, float]) -> Outcome:
     """Make one fault, and compare the run with the one without it."""
-    scene = Scene.begin(bed, clean(fault.name), *fault.words)
+    if fault.small_disk and not (bed.folder / "outputs").exists():
+        (bed.folder / "outputs").symlink_to(Path(bed.environment["BED"]) / "small")
+    scene = Scene.begin(bed, clean(fault.name), *fault.words, *fault.shape)
     scene.until_step(STRUCK)
-    node = scene.node(fault.rank) if fault.rank is not None else None
-    begun, rows = time.monotonic(), len(scene.lines("metrics"))
-    fault.strike(scene)
-    if fault.status == "finished":
-        scene.until(lambda: len(scene.events("resumed")) >= 1, "a restart")
-        scene.until(lambda: len(scene.lines("metrics")) > rows, "a step")
-    seconds = time.monotonic() - begun
-    state = bed.wait(scene.folder, 240)
-    return judge(scene, fault, expected, state["status"], node, seconds)
+    node = scene.node(fault.node) if fault.node is not None else None
+    struck = scene.node(VICTIM if not fault.shape else 0)
+    try:
+        begun = time.monotonic()
+        fault.strike(scene)
+        if fault.status == ("finished",) and 1 not in fault.lives:
+            scene.resumed()
+        seconds = time.monotonic() - begun
+        state = bed.wait(scene.folder, 300)
+        return judge(scene, fault, expected, str(state["status"]), node, seconds)
+    finally:
+        mend(bed, struck)
+
+
+def mend(bed: Bed, node: str) -> None:
+    """Have all four nodes again."""
+    number = node.removeprefix("node")
+    bed.run(bed.scripts / "node.sh", "plug", number)
+    pid = Path(bed.environment["BED"]) / "spool" / f"{node}.pid"
+    alive = Path(f"/proc/{_pid(bed, node)}").exists() and _daemon_lives(bed, number, pid)
+    if not alive:
+        bed.run(bed.scripts / "node.sh", "kill", number, check=False)
+        bed.run(bed.scripts / "node.sh", "start", number)
+    bed.run("scancel", "--user=root")
+
+    def ready() -> bool:
+        bed.run("scontrol", "update", "nodename=node[1-4]", "state=resume", check=False)
+        return len(bed.run("sinfo", "-h", "-N", "-p", "gpu", "-t", "idle").split("\n")) == 5
+
+    bed.until(ready, "four nodes again", 90)
+
+
+def _pid(bed: Bed, node: str) -> str:
+    return (Path(bed.environment["BED"]) / "pids" / node).read_text().split()[0]
+
+
+def _daemon_lives(bed: Bed, number: str, pid: Path) -> bool:
+    words = ("exec", number, "bash", "-c", f"kill -0 $(cat {pid})")
+    return bed.start(bed.scripts / "node.sh", *words).returncode == 0
 
 
 def judge(
@@ -197,38 +287,44 @@ def judge(
     seconds: float,
 ) -> Outcome:
     """Everything that must hold when it is over."""
-    losses, launched = scene.losses(), len(scene.events("launched"))
+    losses, lives = scene.losses(), len(scene.events("launched"))
     cause = scene.why(1)
-    asked: dict[str, object] = {"class": fault.kind}
-    asked |= {"rank": fault.rank} if fault.rank is not None and fault.kind != "node_failure" else {}
-    asked |= {"host": node} if fault.node else {}
-    wrong = [f"it is {status}"] if status != fault.status else []
-    wrong += [f"{launched} lives"] if launched != fault.lives else []
-    if fault.status == "finished" and sorted(losses) != list(range(1, STEPS + 1)):
-        wrong.append(f"steps {sorted(losses)}")
     different = [step for step, seen in losses.items() if set(seen) != {expected[step]}]
-    wrong += [f"losses of steps {different}"] if different else []
-    wrong += [f"{scene.lost_steps()} steps lost"] if scene.lost_steps() else []
-    wrong += [f"left: {left}" for left in scene.orphans()]
-    wrong += [
-        f"why says {key} {cause[key]}, not {value}"
-        for key, value in asked.items()
-        if cause[key] != value
-    ]
+    held = {
+        f"it is {status}": status in fault.status,
+        f"{lives} lives": lives in fault.lives,
+        f"steps {sorted(losses)}": len(losses) == STEPS or "finished" not in fault.status,
+        f"losses of steps {different}": not different,
+        f"{scene.lost_steps()} steps lost": not scene.lost_steps(),
+        f"{scene.turns()} turns in {lives} lives": scene.turns() < lives,
+        f"no event {fault.event}": not fault.event or bool(told(scene, fault)),
+        **{f"left: {left}": False for left in scene.orphans()},
+        f"why says {cause['class']}": cause["class"] == fault.kind,
+        f"why says rank {cause['rank']}": fault.rank in (None, cause["rank"]),
+        f"why says {cause['host']}, not {node}": node in (None, cause["host"]),
+    }
+    named = [cause[key] for key in ("class", "rank", "host") if cause[key] is not None]
+    named += [f"{fault.event}: {told(scene, fault)}"] if fault.event else []
     return Outcome(
         fault=fault,
-        wrong=tuple(wrong),
-        lives=launched,
+        wrong=tuple(says for says, holds in held.items() if not holds),
+        lives=lives,
         again=sum(len(seen) - 1 for seen in losses.values()),
-        seconds=seconds if fault.status == "finished" else None,
-        cause=", ".join(
-            str(cause[key]) for key in ("class", "rank", "host") if cause[key] is not None
-        ),
+        seconds=seconds if fault.status == ("finished",) and lives > 1 else None,
+        cause=", ".join(map(str, named)),
     )
 
 
-def without_a_fault(bed: Bed) -> dict[int, float]:
+def told(scene: Scene, fault: Fault) -> str:
+    """What the event says; nothing where it names another rank than the victim."""
+    for event in scene.events(fault.event):
+        if event.get("rank", VICTIM) == VICTIM:
+            return str(event.get("error") or f"rank {event['rank']} on {event['node']}")
+    return ""
+
+
+def without_a_fault(bed: Bed, shape: tuple[str, ...] = ()) -> dict[int, float]:
     """Loss of every step of the run that nothing happens to."""
-    scene = Scene.begin(bed, "undisturbed")
+    scene = Scene.begin(bed, clean("-".join(("undisturbed", *shape))), *shape)
     assert bed.wait(scene.folder)["status"] == "finished", scene.said()
     return {step: seen[0] for step, seen in scene.losses().items()}

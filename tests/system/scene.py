@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RECIPE = (
     *("recipe=bed-tiny", "schedule.kind=constant", "checkpoint.interval=4", "checkpoint.keep=3"),
     # Whoever looks at its own clock need not wait for minutes here.
-    # HANG
+    *("hang.least_seconds=6", "hang.start_seconds=90"),
 )
 """The learning rate does not depend on the number of steps, so nor does a step's loss."""
 STEPS = 24
@@ -35,11 +36,10 @@ class Scene:
     """Its own."""
 
     @classmethod
-    def begin(cls, bed: Bed, name: str, *words: str, **environment: str) -> Scene:
+    def begin(cls, bed: Bed, name: str, *words: str) -> Scene:
         """Submit it."""
-        environment = {"LLMTRAIN_SETTLE_SECONDS": "1"} | environment
         whole = (*RECIPE, f"run.steps={STEPS}", *words)
-        return cls(bed=bed, folder=bed.launch(name, *whole, **environment))
+        return cls(bed=bed, folder=bed.launch(name, *whole, LLMTRAIN_SETTLE_SECONDS="1"))
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The objects of events.jsonl or metrics.jsonl, whole lines only."""
@@ -68,6 +68,12 @@ class Scene:
         while not happens():
             assert time.monotonic() < end, f"{what} has not happened in {seconds} s\n{self.said()}"
             time.sleep(0.05)
+
+    def resumed(self, times: int = 1) -> None:
+        """Wait until the ranks have loaded a checkpoint, so many times in all, and trained on."""
+        self.until(lambda: len(self.events("resumed")) >= times, "a restart")
+        rows = len(self.lines("metrics"))
+        self.until(lambda: len(self.lines("metrics")) > rows or self.step() == STEPS, "a step")
 
     def until_step(self, step: int) -> None:
         """Wait until the run has trained so far."""
@@ -126,16 +132,21 @@ class Scene:
         return found
 
     def lost_steps(self) -> int:
-        """Steps before the newest checkpoint that some life trained again."""
-        saved, lost = 0, 0
+        """Steps before the newest checkpoint, if it is whole, that some life trained again."""
+        saved, lost = [0], 0
         for event in self.lines("events"):
             if event["event"] == "checkpoint":
-                saved = max(saved, event["step"])
-            elif event["event"] == "checkpoint_damaged":
-                saved = 0  # which one is left, the next event says
+                saved.append(event["step"])
+            elif event["event"] == "checkpoint_damaged" and len(saved) > 1:
+                saved.pop()
             elif event["event"] in ("started", "resumed"):
-                lost, saved = lost + max(0, saved - event["step"]), event["step"]
+                lost += max(0, saved[-1] - event["step"])
         return lost
+
+    def turns(self) -> int:
+        """How often a step follows that is not the next: each life may begin with one."""
+        steps = [int(row["step"]) for row in self.lines("metrics")]
+        return sum(after != before + 1 for before, after in pairwise(steps))
 
     def orphans(self, seconds: float = 40) -> list[str]:
         """Processes of the run that are still there, some time after its end."""

@@ -11,23 +11,24 @@ from tests.system.faults import FAULTS, Fault, play, without_a_fault
 if TYPE_CHECKING:
     from tests.system.conftest import Bed
 
+Losses = dict[int, float]
 QUICK = [fault for fault in FAULTS if fault.quick]
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[int, float]:
-    """Losses of the run without a fault, once it has been made."""
+def undisturbed() -> dict[tuple[str, ...], Losses]:
+    """Losses of the run without a fault, of each shape, once it has been made."""
     return {}
 
 
 @pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.name)
 def test_a_fault_is_cured_by_itself_and_named(
-    bed: Bed, undisturbed: dict[int, float], fault: Fault
+    bed: Bed, undisturbed: dict[tuple[str, ...], Losses], fault: Fault
 ) -> None:
     """The run ends with the losses of the one without it, and ``why`` says what happened."""
-    if not undisturbed:
-        undisturbed |= without_a_fault(bed)
+    if fault.shape not in undisturbed:
+        undisturbed[fault.shape] = without_a_fault(bed, fault.shape)
 
-    outcome = play(bed, fault, undisturbed)
+    outcome = play(bed, fault, undisturbed[fault.shape])
 
     assert outcome.wrong == ()

@@ -13,18 +13,18 @@ newest_checkpoint() {
     echo "${found:-0}"
 }
 
-# Takes the run for this job. Sets saved and stalls: the newest checkpoint now, and how many restarts
-# before this one made no newer one than the last. restarted: no user has started it.
+# Takes the run for this job. restarted: no user has started it. Sets saved, the newest checkpoint now,
+# and stalls: as many restarts in a row have led no further, if this one does not.
 begin_life() {
     local holder='' before=-1 had=0
     [[ ! -s control/life ]] || read -r _ holder before had <control/life
-    saved=$(newest_checkpoint) stalls=0
-    if ((restarted && saved <= before)); then stalls=$((had + 1)); fi
+    saved=$(newest_checkpoint) stalls=$restarted
+    ((!restarted || saved > before)) || stalls=$((had + 1))
     take_life "$SLURM_JOB_ID" "$saved" "$stalls" || refuse "job $holder has this run"
     rm -f control/terminated
     ((!restarted || tries)) || note_loss
     say "life $life begins after step $saved"
-    ((stalls <= max_restarts || !restarted)) || give_up
+    ((!restarted || saved > before || stalls <= max_restarts)) || give_up
 }
 
 # Writes how the life before ended, where no script was left to do it.
@@ -90,18 +90,40 @@ lives() {
     say "Slurm does not say whether job $1 runs"
 }
 
+# Nodes of the run on which nothing can be started. Slurm finds such a node lost after SlurmdTimeout.
+silent_nodes() {
+    local heard
+    # In a heterogeneous job a list of nodes cannot be asked.
+    [[ ! ${SLURM_HET_SIZE:-} ]] || return 0
+    # shellcheck disable=SC2016
+    heard=$(env -u SLURM_HOSTFILE timeout 90 srun --nodelist="$(IFS=, && echo "${hosts[*]}")" \
+        --nodes="${#hosts[@]}" --ntasks="${#hosts[@]}" --ntasks-per-node=1 --cpus-per-task=1 \
+        --kill-on-bad-exit=0 bash -c 'echo "$SLURMD_NODENAME"' 2>/dev/null) || :
+    printf '%s\n' "${hosts[@]}" | grep -vxF -- "$heard"
+}
+
+# One of the run's nodes that is lost, by what Slurm says; until it says so of a silent node, waits.
+lost_node() {
+    local able silent try
+    for ((try = 0; try < 60; try++)); do
+        sleep "${LLMTRAIN_SETTLE_SECONDS:-20}"
+        able=$(able_nodes) || return 1
+        printf '%s\n' "${hosts[@]}" | grep -vxF -m 1 -- "$able" && return
+        silent=$(silent_nodes | paste -sd ,)
+        [[ $silent ]] || return 0
+        say "nothing can be started on $silent: waiting for Slurm to see it"
+    done
+    return 1
+}
+
 # Once more in the same job, after a failure that did not take it along.
 another_try() {
-    local used=("${hosts[@]}") host able without=''
+    local without
     { ((status && !signalled)) && has_run && [[ $(outcome) == failed ]]; } || return 1
     [[ $restart != none ]] || ((spares)) || return 1
     record failed
     may_restart || return 1
-    sleep "${LLMTRAIN_SETTLE_SECONDS:-20}"  # Slurm notices the loss of a node some seconds later
-    able=$(able_nodes) || return 1
-    for host in "${used[@]}"; do
-        grep -qxF -- "$host" <<<"$able" || without=$host
-    done
+    without=$(lost_node) || return 1
     if [[ $without ]]; then
         ((lost < spares)) || return 1
         lost=$((lost + 1))

@@ -38,6 +38,7 @@ outcome() {
     elif [[ -e control/stop ]]; then
         echo stopped
     elif [[ -e control/terminated ]]; then
+        say "Slurm wants the nodes for another job: the ranks have saved"
         echo interrupted
     elif [[ $last == *'"event": "stopped"'* ]]; then
         echo stopped
