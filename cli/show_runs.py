@@ -78,6 +78,8 @@ def _measured(state: State, detail: Detail) -> Iterator[tuple[str, str]]:
     yield "memory", _beside(memory, planned, "{:.2f} GiB") + _stages(detail)
     slow = detail.silent_seconds or 0
     usual = detail.median_step_seconds or 0
+    for each in detail.stragglers:
+        yield "slow", f"{each} as long as its stage"
     yield "silent", f"no step for {_duration(slow)}" if slow > max(60, 10 * usual) else ""
 
 

@@ -43,9 +43,9 @@ def why(
         raise RunError(f"{error.filename} cannot be read: {error.strerror}") from error
     advice = advise(cause, folder)
     if as_json:
-        print_json(cause_json(cause, advice, folder))
+        print_json(cause_json(cause, advice, folder, life))
         return
-    show_cause(cause, advice, folder, out())
+    show_cause(cause, advice, folder, life, out())
     if folder is not None:
         print_footer(cause, advice, folder, err())
         print_lives(folder, life, err())

@@ -32,8 +32,9 @@ def presences(
     except Unreachable:
         return found | dict.fromkeys(jobs, "unknown")
     for folder, job in jobs.items():
-        if job.key in states:
-            found[folder] = "queued" if states[job.key] == "PENDING" else "here"
+        state = states.get(job.key) or states.get(job.next)
+        if state:
+            found[folder] = "queued" if state == "PENDING" else "here"
     return found
 
 
