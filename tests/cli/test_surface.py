@@ -26,6 +26,7 @@ SURFACE = {
     "llmtrain data prepare": "--end --help --json --key --lines --output --overwrite --strict "
     "--tokenizer --workers -h -o INPUTS",
     "llmtrain doctor": "--help --json --recipes -h ARGUMENTS",
+    "llmtrain drill": "--help --json --recipes --yes -h -y ARGUMENTS",
     "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
     "llmtrain why": "--help --json --life -h WHAT",

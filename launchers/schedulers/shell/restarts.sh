@@ -116,6 +116,14 @@ lost_node() {
     return 1
 }
 
+# srun may be dead while its tasks live on.
+end_steps() {
+    local each
+    for each in $(timeout 60 squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format=%i); do
+        [[ ! $each =~ \.[0-9]+$ ]] || timeout 60 scancel --signal=KILL "$each" || :
+    done
+}
+
 # Once more in the same job, after a failure that did not take it along.
 another_try() {
     local without
@@ -123,6 +131,7 @@ another_try() {
     [[ $restart != none ]] || ((spares)) || return 1
     record failed
     may_restart || return 1
+    end_steps
     without=$(lost_node) || return 1
     if [[ $without ]]; then
         ((lost < spares)) || return 1
