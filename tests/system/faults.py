@@ -185,7 +185,7 @@ FAULTS = (
         strike=strikes.slow_down,
         kind="none",
         lives=(1,),
-        words=("straggler.window=3", "straggler.factor=2"),
+        words=("straggler.window=5", "straggler.factor=2"),
         event="straggler",
         quick=True,
     ),
@@ -236,9 +236,10 @@ def play(bed: Bed, fault: Fault, expected: dict[int, float]) -> Outcome:
     if fault.small_disk and not (bed.folder / "outputs").exists():
         (bed.folder / "outputs").symlink_to(Path(bed.environment["BED"]) / "small")
     scene = Scene.begin(bed, clean(fault.name), *fault.words, *fault.shape)
-    scene.until_step(STRUCK)
+    scene.until_step(1)
     node = scene.node(fault.node) if fault.node is not None else None
     struck = scene.node(VICTIM if not fault.shape else 0)
+    scene.until_step(STRUCK)
     try:
         begun = time.monotonic()
         fault.strike(scene)

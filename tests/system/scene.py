@@ -23,7 +23,7 @@ RECIPE = (
     *("hang.least_seconds=6", "hang.start_seconds=90"),
 )
 """The learning rate does not depend on the number of steps, so nor does a step's loss."""
-STEPS = 24
+STEPS = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +97,9 @@ class Scene:
         return max(found, key=lambda pair: pair[0])[1]
 
     def node(self, rank: int) -> str:
-        """The node where a rank of the newest life is."""
-        return str(self.rank(rank).environ()["SLURMD_NODENAME"])
+        """The node where a rank of the newest life is, by its log."""
+        logs = self.folder.glob(f"logs/*/rank-{rank}.log")
+        return max(logs, key=lambda path: path.stat().st_mtime).parent.name
 
     def node_script(self, what: str, node: str) -> None:
         """tests/slurm/node.sh: switch a node off, kill its daemon, pull its cable, …"""
