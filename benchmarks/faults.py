@@ -1,15 +1,16 @@
-"""Every fault, really made: ``python -m benchmarks.faults [--only WORD] [--json | --write]``.
+"""Every fault, really made: ``python -m benchmarks.faults [--only PATTERN] [--json | --write]``.
 
 gpt-tiny trains over two nodes × two ranks of a real Slurm on this machine (root; tests/slurm), one
-fault a run. The table says what became of each; ``--write`` puts it into docs/faults.md.
+fault a run. The table says what became of each; ``--write`` puts its rows into docs/faults.md.
 """
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def made(folder: Path, only: str) -> Iterator[Made]:
     losses: dict[tuple[str, ...], dict[int, float]] = {}
     with brought_up() as slurm:
         for number, fault in enumerate(FAULTS):
-            if only not in fault.name:
+            if not re.search(only, fault.name):
                 continue
             bed = bed_of(slurm, folder / str(number))
             bed.folder.mkdir()
@@ -73,24 +74,31 @@ def attempt(bed: Bed, fault: Fault, losses: dict[int, float]) -> Made:
 HEAD = ("fault", "outcome", "lives", "steps again", "to the next step", "`why` says of the first")
 
 
-def table(rows: list[Made]) -> str:
-    """In Markdown."""
-    lines = [HEAD, tuple("---" for _ in HEAD), *(each.row() for each in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(rows: list[Made]) -> list[str]:
+    """Lines of Markdown."""
+    return [shown(line) for line in (HEAD, ("---",) * len(HEAD), *(each.row() for each in rows))]
 
 
-def write(text: str) -> None:
-    """Put the table into the docs."""
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
+def shown(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def write(each: Made) -> None:
+    """Put its row into the table of the docs, in the place of the one that is there."""
+    before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+    old, _, after = rest.partition(END)
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in old.split("\n")[3:-1]}
+    rows[each.fault.name] = shown(each.row())
+    known = [rows[fault.name] for fault in FAULTS if fault.name in rows]
+    text = "\n".join([*table([]), *known])
     DOCS.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> int:
     """Make them all; 1 if one has another outcome than it must."""
     parser = argparse.ArgumentParser(prog="benchmarks.faults", description=__doc__)
-    parser.add_argument("--only", default="", help="those whose name has this word")
+    parser.add_argument("--only", default="", help="those whose name matches")
     parser.add_argument("--json", action="store_true", help="one JSON array on stdout")
     parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
     asked = parser.parse_args()
@@ -99,12 +107,12 @@ def main() -> int:
         for each in made(Path(folder), asked.only):
             print(" | ".join(each.row()), file=sys.stderr, flush=True)
             rows.append(each)
+            if asked.write:
+                write(each)
     if asked.json:
         print(json.dumps([dict(zip(HEAD, each.row(), strict=True)) for each in rows]))
     else:
-        print(table(rows))
-    if asked.write:
-        write(table(rows))
+        print("\n".join(table(rows)))
     return 0 if all(each.held for each in rows) else 1
 
 

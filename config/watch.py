@@ -12,8 +12,9 @@ class Guard:
     """What is done about a step whose loss or gradient cannot be right.
 
     Such a step never changes the weights. ``stop``: save the state before it and end; ``skip``:
-    pass over its batch; ``rollback``: go back to the weights of the newest checkpoint and pass over
-    all batches since, that of the step included.
+    pass over its batch; ``rollback``: go back to the weights of the newest checkpoint, or of the
+    one before where the next step is no better, and pass over all batches since, that of the step
+    included.
     """
 
     nan: Literal["stop", "skip", "rollback"] = "stop"

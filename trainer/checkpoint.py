@@ -137,17 +137,17 @@ class Checkpoints:
         self.begin(step)
         return self.finish()
 
-    def load(self, warn: Callable[[str, str], None]) -> int:
+    def load(self, warn: Callable[[str, str], None], below: int | None = None) -> int:
         """Restore the newest complete checkpoint; how many steps it has behind it, 0 for none.
 
-        All ranks. ``warn`` is called with the name of each newer one that is not what was written,
-        and with what is wrong; it is set aside.
+        All ranks. Only those of less than ``below`` steps count. ``warn`` is called with the name
+        of each newer one that is not what was written, and with what is wrong; it is set aside.
 
         Raises:
             RunError: if there are checkpoints, and none of them is what was written, or it is of
                 another optimizer.
         """
-        names = from_leader(lambda: [path.name for path in complete(self.folder)])
+        names = from_leader(lambda: [path.name for path in complete(self.folder, below)])
         for path in [self.folder / name for name in reversed(names)]:
             wrong = self._verify(path)
             if wrong is None:

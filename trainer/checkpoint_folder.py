@@ -15,11 +15,15 @@ DAMAGED = ".damaged"
 """Ends the name of a checkpoint whose files are not those that were written."""
 
 
-def complete(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; that their files are whole is not looked at."""
+def complete(folder: Path, below: int | None = None) -> list[Path]:
+    """Complete checkpoints, oldest first; that their files are whole is not looked at.
+
+    Only those of less than ``below`` steps.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+    found = sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+    return [path for path in found if below is None or int(path.name[-8:]) < below]
 
 
 def partial_of(folder: Path, step: int, life: int | None) -> Path:
