@@ -130,7 +130,7 @@ FAULTS = (
         strike=strikes.stop_daemon,
         kind="node_failure",
         node=VICTIM,
-        lives=(1, 2, 3),
+        words=("hang.least_seconds=60",),
     ),
     Fault(
         name="split brain: two lives of one run",

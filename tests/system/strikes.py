@@ -58,8 +58,9 @@ def power_off(scene: Scene) -> None:
 
 
 def stop_daemon(scene: Scene) -> None:
-    """slurmd of the node is dead; what it has started lives on."""
+    """slurmd of the node is dead; what it has started lives on, until Slurm sees it and later."""
     scene.node_script("stop-daemon", scene.node(VICTIM))
+    throttle(scene, 0.5, lambda: len(scene.events("launched")) > 1)
 
 
 def unplug(scene: Scene) -> None:
@@ -115,12 +116,17 @@ def named(scene: Scene) -> bool:
 
 def slow_down(scene: Scene) -> None:
     """The rank runs a tenth of the time, until somebody says so."""
+    throttle(scene, 0.18, lambda: named(scene))
+
+
+def throttle(scene: Scene, pause: float, enough: Callable[[], bool]) -> None:
+    """Let the rank run for 0.02 seconds, then stop it for ``pause`` seconds, and so on."""
     process = scene.rank(VICTIM)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 90
     with suppress(psutil.NoSuchProcess):
-        while not named(scene) and time.monotonic() < end:
+        while not enough() and time.monotonic() < end:
             process.suspend()
-            time.sleep(0.18)
+            time.sleep(pause)
             process.resume()
             time.sleep(0.02)
         process.resume()
