@@ -53,9 +53,12 @@ refuse() {
 
 # Whether this job has the run still: its node may have been given up while this script goes on.
 has_run() {
-    local newest
+    local newest said
     read -r newest _ <control/life
-    ((newest == life))
+    ((newest == life)) || return 1
+    said=$(timeout 60 scontrol show job "$SLURM_JOB_ID" 2>/dev/null) || return 0
+    [[ $said == *JobState=RUNNING* && $said =~ Restarts=([0-9]+) ]] &&
+        ((BASH_REMATCH[1] == ${SLURM_RESTART_COUNT:-0}))
 }
 
 # Whether another restart may lead further; why not is in $hopeless.

@@ -11,6 +11,9 @@ run_step() {
         ((interrupted)) || break
     done
     step_id=
+    # Of tasks on a lost node srun says nothing, and ends with 0.
+    ((status)) || [[ -e control/ended-$life ]] || status=1
+    rm -f "control/ended-$life"
 }
 
 # Slurm signals only this script before the time limit (--signal=B:). srun hands the signal to the

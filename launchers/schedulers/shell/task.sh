@@ -27,6 +27,9 @@ child=$!
 while :; do
     status=0
     wait "$child" || status=$?
-    ((interrupted)) || exit "$status"
+    if ((!interrupted)); then
+        ((status || SLURM_PROCID)) || : >"control/ended-${LLMTRAIN_LIFE:-}"
+        exit "$status"
+    fi
     interrupted=0
 done
