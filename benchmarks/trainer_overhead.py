@@ -147,7 +147,7 @@ def take_turns(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
             device=device,
             requests=requests,
             terminal=terminal,
-            watchdog=Watchdog(folder, rank, given.hang, terminal),
+            watchdog=Watchdog(folder, rank, given.hang),
         )
         position = groups.join(given, rank, device)
         stepper, checkpoints = run.assemble(position)

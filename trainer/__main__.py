@@ -53,7 +53,7 @@ def train(folder: Path, rank: Rank, terminal: TextIO) -> None:
     from llmtrain.trainer.run import Run
     from llmtrain.trainer.watchdog import Watchdog
 
-    watchdog = Watchdog(folder, rank, recipe.hang, terminal)
+    watchdog = Watchdog(folder, rank, recipe.hang)
     run = Run(
         folder=folder,
         recipe=recipe,

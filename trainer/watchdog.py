@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import TextIO
 
 from llmtrain.config.errors import RunError
 from llmtrain.config.watch import Hang
@@ -40,9 +39,9 @@ LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")
 class Watchdog:
     """Watches the thread that makes it."""
 
-    def __init__(self, folder: Path, rank: Rank, rules: Hang, terminal: TextIO) -> None:
+    def __init__(self, folder: Path, rank: Rank, rules: Hang) -> None:
         """Watch from now on, until :meth:`close`."""
-        self._folder, self._rank, self._rules, self._terminal = folder, rank, rules, terminal
+        self._folder, self._rank, self._rules = folder, rank, rules
         self._life = Life.read(folder)
         self._watched, self._parent = threading.get_ident(), os.getppid()
         self._places: Sequence[Place] = ()
@@ -147,7 +146,6 @@ class Watchdog:
         first = ranks[0] if ranks else None
         node = None if first is None else nodes.get(first)
         event(self._folder, "failed", step, rank=first, node=node, error=says)
-        print(says, file=self._terminal, flush=True)
 
     def _leave(self, says: str) -> None:
         """End this process, whatever its other threads are stuck in."""

@@ -246,7 +246,9 @@ def play(bed: Bed, fault: Fault, expected: dict[int, float]) -> Outcome:
         if fault.status == ("finished",) and 1 not in fault.lives:
             scene.resumed()
         seconds = time.monotonic() - begun
-        state = bed.wait(scene.folder, 300)
+        if fault.status == ("finished",):
+            scene.until(lambda: bool(scene.events("finished")), "the end")
+        state = bed.wait(scene.folder)
         return judge(scene, fault, expected, str(state["status"]), node, seconds)
     finally:
         mend(bed, struck)

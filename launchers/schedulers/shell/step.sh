@@ -34,6 +34,10 @@ outcome() {
     # Also where a process crashed in its very end: nothing is left to do.
     if [[ $last == *'"event": "finished"'* ]]; then
         echo finished
+    elif [[ $last == *'"event": "stopped"'* && -e control/terminated && ! -e control/stop ]]; then
+        # By Slurm's own SIGTERM, with which torchrun ends badly.
+        say "Slurm wants the nodes for another job: the ranks have saved"
+        echo interrupted
     elif ((status)); then
         echo failed
     elif ((signalled)); then
