@@ -85,7 +85,8 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
     last: dict[str, Any] = steps[-1] if steps else {}
     saved = _saved(events)
     failures = [event.get("error") for event in life if event.get("event") == "failed"]
-    status = _status([str(event.get("event")) for event in life], there)
+    kinds = [str(event.get("event")) for event in life]
+    status = _status(kinds, there, any("job" in event for event in life))
     if status == "starting" and has_begun(folder, TAIL_BYTES):
         status = "running"
     return State(
@@ -138,10 +139,12 @@ def _last_life(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return events[begun[-1] if begun else 0 :]
 
 
-def _status(life: list[str], there: Presence) -> Status:
+def _status(life: list[str], there: Presence, by_slurm: bool) -> Status:
     if there == "queued":
         return "queued"
     ended = [kind for kind in life if kind in ENDINGS]
+    if there == "here" and by_slurm and ended[:1] == ["failed"] and "job_ended" not in life:
+        return "starting"  # the script looks whether another life is worth it
     if ended:
         # A request to cancel is noted after the stop that it asked for.
         return "cancelled" if "cancelled" in ended else ENDINGS[ended[0]]
