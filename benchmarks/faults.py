@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.system.conftest import Bed, bed_of, brought_up
 from tests.system.faults import FAULTS, Fault, Outcome, play, without_a_fault
 
@@ -67,7 +69,7 @@ def attempt(bed: Bed, fault: Fault, losses: dict[int, float]) -> Made:
     """One fault; what goes wrong on the way is an answer too."""
     try:
         return Made(fault=fault, outcome=play(bed, fault, losses))
-    except AssertionError as error:
+    except (AssertionError, OSError, ValueError, psutil.Error) as error:
         return Made(fault=fault, outcome=None, trouble=str(error).partition("\n")[0])
 
 

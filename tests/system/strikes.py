@@ -148,6 +148,11 @@ def newest(scene: Scene) -> Path:
     return max(scene.folder.glob("checkpoints/step-????????"))
 
 
+def largest(checkpoint: Path) -> Path:
+    """The largest file of a rank."""
+    return max(checkpoint.glob("*.distcp"), key=lambda path: path.stat().st_size)
+
+
 def damaged(harm: Callable[[Path], None]) -> Callable[[Scene], None]:
     """The run is stopped, its newest checkpoint suffers, and it is resumed."""
 
@@ -162,13 +167,13 @@ def damaged(harm: Callable[[Path], None]) -> Callable[[Scene], None]:
 
 def truncate(checkpoint: Path) -> None:
     """A rank's file ends in the middle."""
-    path = checkpoint / "__2_0.distcp"
+    path = largest(checkpoint)
     os.truncate(path, path.stat().st_size // 2)
 
 
 def flip_bit(checkpoint: Path) -> None:
     """One bit of a rank's file is another."""
-    path = checkpoint / "__1_0.distcp"
+    path = largest(checkpoint)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
@@ -176,7 +181,7 @@ def flip_bit(checkpoint: Path) -> None:
 
 def remove_file(checkpoint: Path) -> None:
     """A rank's file is not there."""
-    (checkpoint / "__3_0.distcp").unlink()
+    largest(checkpoint).unlink()
 
 
 def saving(scene: Scene, after: int) -> bool:
