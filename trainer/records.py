@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,9 +113,8 @@ class Metrics:
 
     def __init__(self, folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
         """Append to the files of the run in ``folder``; troubles are said once."""
-        self._file: TextIO | None = (folder / "metrics.jsonl").open(
-            "a", buffering=1, encoding="utf-8"
-        )
+        self._file: TextIO = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        self._full = False
         self._say = say
         self._boards = Boards(folder, recipe, say)
 
@@ -127,15 +127,17 @@ class Metrics:
 
     def _append(self, line: str) -> None:
         try:
-            if self._file:
-                self._file.write(line + "\n")
+            self._file.write(line + "\n")
+            self._full = False
         except OSError as error:
-            self._say(f"metrics.jsonl cannot be written, the run goes on without: {error}")
-            self._file = None
+            if not self._full:
+                self._say(f"metrics.jsonl cannot be written, the run goes on without: {error}")
+            self._full = True
 
     def close(self) -> None:
         """Write what is still held back."""
-        if self._file:
+        # What could not be written is lost with the file.
+        with suppress(OSError):
             self._file.close()
         self._boards.close()
 
