@@ -57,8 +57,8 @@ has_run() {
     read -r newest _ <control/life
     ((newest == life)) || return 1
     said=$(timeout 60 scontrol show job "$SLURM_JOB_ID" 2>/dev/null) || return 0
-    [[ $said == *JobState=RUNNING* && $said =~ Restarts=([0-9]+) ]] &&
-        ((BASH_REMATCH[1] == ${SLURM_RESTART_COUNT:-0}))
+    [[ $said =~ JobState=([A-Z_]+).*Restarts=([0-9]+) ]] || return 0
+    [[ ${BASH_REMATCH[1]} == RUNNING ]] && ((BASH_REMATCH[2] == ${SLURM_RESTART_COUNT:-0}))
 }
 
 # Whether another restart may lead further; why not is in $hopeless.
