@@ -4,7 +4,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
 BENCHMARKS := startup data_prepare trainer_overhead published published_memory seeds search sweeps \
-	any_recipe status why
+	any_recipe status why faults
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -52,7 +52,7 @@ golden: install  ## Write tests/golden and the generated pages of docs/ anew
 	$(BIN)/python docs/keys.py
 	$(BIN)/python docs/backends.py
 
-bench: install  ## Measure start-up, trainer, data, search and accuracy; plan 10 300 random recipes
+bench: install  ## Measure start-up, trainer, data, search and accuracy; plan 10 300 random recipes; faults
 	$(foreach name,$(BENCHMARKS),$(BIN)/python -m benchmarks.$(name) &&) true
 
 build: install  ## Build the sdist and the wheel into dist/

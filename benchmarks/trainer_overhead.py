@@ -134,7 +134,9 @@ def take_turns(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
     device = choose(given, rank)
 
     from llmtrain.trainer import groups
+    from llmtrain.trainer.places import all_places
     from llmtrain.trainer.run import Run
+    from llmtrain.trainer.watchdog import Watchdog
 
     requests = Requests(folder=folder, leads=rank.leads)
     with open(os.devnull, "w") as terminal:
@@ -145,10 +147,11 @@ def take_turns(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
             device=device,
             requests=requests,
             terminal=terminal,
+            watchdog=Watchdog(folder, rank, given.hang),
         )
         position = groups.join(given, rank, device)
         stepper, checkpoints = run.assemble(position)
-        loop = run.loop(stepper, checkpoints)
+        loop = run.loop(stepper, checkpoints, all_places(position.pp, rank.node))
         if loop.journal:
             loop.journal.begin(0)
         seconds = alternate(loop.advance, bare(stepper), rounds, steps)

@@ -14,6 +14,7 @@ from llmtrain.cli import (
     data,
     diff,
     doctor,
+    drill,
     env,
     import_recipe,
     logs,
@@ -65,6 +66,7 @@ app.add_typer(env.app, name="env")
 app.command("import")(import_recipe.import_recipe)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
+app.command("drill")(drill.drill)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("why")(why.why)

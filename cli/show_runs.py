@@ -74,6 +74,8 @@ def _measured(state: State, detail: Detail) -> Iterator[tuple[str, str]]:
     yield "memory", _memory(state.memory_bytes, detail.planned_memory_bytes) + _stages(detail)
     slow = detail.silent_seconds or 0
     usual = detail.median_step_seconds or 0
+    for each in detail.stragglers:
+        yield "slow", f"{each} as long as its stage"
     yield "silent", f"no step for {_duration(slow)}" if slow > max(60, 10 * usual) else ""
 
 

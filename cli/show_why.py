@@ -7,7 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from llmtrain.runs.detail import stragglers
 from llmtrain.runs.folder import spoken
+from llmtrain.runs.lives import lives
 from llmtrain.runs.why.advice import Advice
 from llmtrain.runs.why.cause import Cause
 from llmtrain.runs.why.hits import Hit
@@ -15,7 +17,9 @@ from llmtrain.runs.why.hits import Hit
 SHOWN_ECHOES = 8
 
 
-def show_cause(cause: Cause, advice: Advice, folder: Path | None, console: Console) -> None:
+def show_cause(
+    cause: Cause, advice: Advice, folder: Path | None, life: int | None, console: Console
+) -> None:
     """What failed first, where, who said what of it later, what to do."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -28,6 +32,8 @@ def show_cause(cause: Cause, advice: Advice, folder: Path | None, console: Conso
         table.add_row("known from", cause.hit.pattern.source)
     if cause.echoes:
         table.add_row("later", _later(cause))
+    for slow in slow_ranks(folder, life):
+        table.add_row("slow", f"{slow} as long as its stage")
     if advice.do:
         table.add_row("do", advice.do)
     if advice.exclude:
@@ -35,6 +41,12 @@ def show_cause(cause: Cause, advice: Advice, folder: Path | None, console: Conso
     if advice.edit:
         table.add_row("edit", f"{shlex.join(advice.edit.overrides)}  ({advice.edit.why})")
     console.print(table)
+
+
+def slow_ranks(folder: Path | None, life: int | None) -> tuple[str, ...]:
+    """Ranks that were found slow in the life that is shown."""
+    found = lives(folder) if folder else []
+    return stragglers([each for each in found if each.number == life] if life else found[-1:])
 
 
 def _where(cause: Cause) -> str:
@@ -59,7 +71,9 @@ def _path(hit: Hit, folder: Path | None) -> Path:
     return hit.line.path.relative_to(folder) if folder is not None and inside else hit.line.path
 
 
-def cause_json(cause: Cause, advice: Advice, folder: Path | None) -> dict[str, Any]:
+def cause_json(
+    cause: Cause, advice: Advice, folder: Path | None, life: int | None
+) -> dict[str, Any]:
     """For programs; what is not known is null."""
     hit = cause.hit
     return {
@@ -76,6 +90,7 @@ def cause_json(cause: Cause, advice: Advice, folder: Path | None) -> dict[str, A
         "number": hit.line.number if hit else None,
         "source": hit.pattern.source if hit else None,
         "echoes": [{"rank": each.rank, "line": each.line.text.strip()} for each in cause.echoes],
+        "stragglers": list(slow_ranks(folder, life)),
         "do": advice.do or None,
         "restart": advice.restart,
         "exclude": advice.exclude,
@@ -94,4 +109,15 @@ def print_footer(cause: Cause, advice: Advice, folder: Path, console: Console) -
     elif advice.edit:
         console.print(
             f"again:  llmtrain run recipe={folder / 'recipe.yaml'} {advice.edit.overrides[0]}"
+        )
+
+
+def print_lives(folder: Path, shown: int | None, console: Console) -> None:
+    """Which other lives of the run can be asked for."""
+    found = lives(folder)
+    others = [str(life.number) for life in found if life.number != (shown or found[-1].number)]
+    if others:
+        which = "life" if len(others) == 1 else "lives"
+        console.print(
+            f"before: llmtrain why {spoken(folder)} --life N ({which} {', '.join(others)})"
         )

@@ -12,6 +12,7 @@ from llmtrain.cli.planning import said
 from llmtrain.config.errors import LaunchError
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import require_startable
+from llmtrain.launchers.schedulers.local import require_here
 from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan
 from llmtrain.runs.excluded import alive
@@ -37,12 +38,8 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
     """
     console = err()
     site = plan.recipe.site
-    require_startable(launch, known_values(site.secrets))
-    require_within_limits(plan)
-    require_paths(plan)
     root = runs_root(site)
-    start = predicted_start(launch, root)
-    _confirm(must_confirm(plan), console, yes=yes)
+    start = require_submittable(plan, launch, console, yes=yes)
     print_warnings((*said(plan), *launch.warnings), console)
     print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
     for each in alive(root):
@@ -51,6 +48,25 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
         console.print(f"Slurm expects it to start at {start}")
     folder = make_folder(launch, root, datetime.now(), site)
     after_submit(folder, submit(folder, console), as_json=as_json, wait=wait)
+
+
+def require_submittable(plan: Plan, launch: Launch, console: Console, *, yes: bool) -> str | None:
+    """Everything that is known to fail, and the question of what it costs; the predicted start.
+
+    Raises:
+        LaunchError: if it would fail, or is not wanted.
+    """
+    site = plan.recipe.site
+    require_startable(launch, known_values(site.secrets))
+    if site.scheduler == "local":
+        require_here(plan.recipe, plan.nodes)
+    if site.scheduler != "slurm":
+        return None
+    require_within_limits(plan)
+    require_paths(plan)
+    start = predicted_start(launch, runs_root(site))
+    _confirm(must_confirm(plan), console, yes=yes)
+    return start
 
 
 def after_submit(folder: Path, job: Submitted, *, as_json: bool, wait: bool) -> None:

@@ -18,10 +18,14 @@ def why(
         ),
     ],
     as_json: AsJson = False,
+    life: Annotated[
+        int | None,
+        typer.Option("--life", help="Of this start of the ranks; the last one by default."),
+    ] = None,
 ) -> None:
     """Say which rank failed first, why, and what to do: from the logs alone."""
     from llmtrain.cli.answer import err, out, print_json
-    from llmtrain.cli.show_why import cause_json, print_footer, show_cause
+    from llmtrain.cli.show_why import cause_json, print_footer, print_lives, show_cause
     from llmtrain.config.errors import RunError
     from llmtrain.runs.folder import find_run
     from llmtrain.runs.why.advice import advise
@@ -34,13 +38,14 @@ def why(
         raise typer.BadParameter(f"one run, or files; there is no file {missing}")
     folder = None if are_files else find_run(what[0])
     try:
-        cause = cause_of_files(files) if folder is None else cause_of_run(folder)
+        cause = cause_of_files(files) if folder is None else cause_of_run(folder, life)
     except OSError as error:
         raise RunError(f"{error.filename} cannot be read: {error.strerror}") from error
     advice = advise(cause, folder)
     if as_json:
-        print_json(cause_json(cause, advice, folder))
+        print_json(cause_json(cause, advice, folder, life))
         return
-    show_cause(cause, advice, folder, out())
+    show_cause(cause, advice, folder, life, out())
     if folder is not None:
         print_footer(cause, advice, folder, err())
+        print_lives(folder, life, err())

@@ -14,7 +14,7 @@ from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Backend, Cluster, Nodes, Price
 from llmtrain.config.site import Site
 from llmtrain.config.training import Checkpoint, Optim, Run, Schedule
-from llmtrain.config.watch import Guard, Log, Profile
+from llmtrain.config.watch import Guard, Hang, Log, Profile, Straggler
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,8 @@ class Recipe:
     data: Data = field(default_factory=Data)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     guard: Guard = field(default_factory=Guard)
+    hang: Hang = field(default_factory=Hang)
+    straggler: Straggler = field(default_factory=Straggler)
     log: Log = field(default_factory=Log)
     profile: Profile = field(default_factory=Profile)
     site: Site = field(default_factory=Site)

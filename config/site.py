@@ -64,6 +64,9 @@ class Slurm:
     the next task of an array of which one runs at a time."""
     jobs: int = 20
     """Jobs that one run may take with restart: chain or array."""
+    max_restarts: int = 2
+    """Restarts in a row that make no new checkpoint; the next is not made. A failure of the ranks
+    is answered by a restart, in the same job where its nodes are there. 0: it ends the run."""
     lead_seconds: int | None = None
     """The ranks are told so long before the time limit; null: computed from the plan."""
     rank_order: Literal["topology", "slurm"] = "topology"
@@ -81,6 +84,7 @@ class Slurm:
             at_least("cpus_per_node", self.cpus_per_node, 1),
             at_least("segment", self.segment, 1),
             at_least("jobs", self.jobs, 1),
+            at_least("max_restarts", self.max_restarts, 0),
             positive("lead_seconds", self.lead_seconds),
             *(at_least("groups", count, 1) for count in self.groups),
             self._parts_problem(),

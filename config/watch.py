@@ -1,9 +1,9 @@
-"""Who watches a run, and what is done when it goes wrong: guard, log, profile."""
+"""Who watches a run, and what is done when it goes wrong: guard, hang, straggler, log, profile."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from llmtrain.config.checks import at_least, require
+from llmtrain.config.checks import at_least, positive, require
 from llmtrain.config.errors import Problem
 
 
@@ -12,8 +12,9 @@ class Guard:
     """What is done about a step whose loss or gradient cannot be right.
 
     Such a step never changes the weights. ``stop``: save the state before it and end; ``skip``:
-    pass over its batch; ``rollback``: go back to the weights of the newest checkpoint and pass over
-    all batches since, that of the step included.
+    pass over its batch; ``rollback``: go back to the weights of the newest checkpoint, or of the
+    one before where the next step is no better, and pass over all batches since, that of the step
+    included.
     """
 
     nan: Literal["stop", "skip", "rollback"] = "stop"
@@ -39,6 +40,49 @@ class Guard:
         if self.factor > 1:
             return None
         says = f"= {self.factor:g} would take every loss for a spike"
+        return Problem(code="out_of_range", key="factor", says=says, hint="more than 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hang:
+    """When a rank that gets no further is taken for hung.
+
+    Then all ranks write their stacks into their logs, the one that is missing is named, and they
+    end: a restart goes on from the newest checkpoint.
+    """
+
+    factor: float | None = 10.0
+    """A step that takes so many times the median of the steps before it; null: nobody watches."""
+    least_seconds: float = 300.0
+    """A step that takes less never is."""
+    start_seconds: float = 1800.0
+    """The same for what is no step: to meet and to load, the first step, a checkpoint, a
+    validation."""
+
+    def __post_init__(self) -> None:
+        require(
+            positive("factor", self.factor),
+            positive("least_seconds", self.least_seconds),
+            positive("start_seconds", self.start_seconds),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Straggler:
+    """When a rank that computes longer than the others of its stage is named."""
+
+    factor: float = 1.2
+    """So many times the median of the others."""
+    window: int = 50
+    """Steps of which its own median counts."""
+
+    def __post_init__(self) -> None:
+        require(at_least("window", self.window, 1), self._factor_problem())
+
+    def _factor_problem(self) -> Problem | None:
+        if self.factor > 1:
+            return None
+        says = f"= {self.factor:g} would name ranks that are as fast as the others"
         return Problem(code="out_of_range", key="factor", says=says, hint="more than 1")
 
 

@@ -46,7 +46,7 @@ def mounts(recipe: Recipe, program: Program, provenance: Provenance) -> tuple[Mo
 
 def names(variables: tuple[Variable, ...], recipe: Recipe, program: Program) -> tuple[str, ...]:
     """Every variable that must get inside: the ranks' environment and what the job adds."""
-    ours = {"LLMTRAIN_PYTHON", "LLMTRAIN_RUN", "MASTER_ADDR", "MASTER_PORT"}
+    ours = {"LLMTRAIN_LIFE", "LLMTRAIN_PYTHON", "LLMTRAIN_RUN", "MASTER_ADDR", "MASTER_PORT"}
     if is_ours(program):
         ours.add("PYTHONPATH")
     return tuple(sorted({*(v.name for v in variables), *recipe.site.secrets.names, *ours}))

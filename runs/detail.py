@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.lives import Life, lives
 from llmtrain.runs.metrics import rows
 from llmtrain.runs.state import TAIL_BYTES, State
 
@@ -35,6 +36,9 @@ class Detail:
     for each other and for the network."""
     slow_ranks: tuple[int, ...]
     """Ranks that compute clearly longer than the median."""
+    stragglers: tuple[str, ...]
+    """Ranks that the trainer has found to compute longer than their stage, in its last life, and
+    their nodes."""
     mfu: float | None
     """Model FLOP utilisation, by the convention of the plan."""
     planned_mfu: float | None
@@ -72,6 +76,7 @@ def read_detail(state: State) -> Detail:
         deviation=measured / planned - 1 if measured and planned else None,
         computing=_computing(steps, plan),
         slow_ranks=_slow_ranks(last),
+        stragglers=stragglers(lives(state.path)[-1:]),
         mfu=mfu(steps, plan),
         planned_mfu=_number(plan.get("mfu")),
         left_seconds=_left(state, measured) if running else None,
@@ -149,6 +154,16 @@ def _slow_ranks(row: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(
         each["rank"] for each in compute.get("slowest", ()) if each["seconds"] > SLOW * usual
     )
+
+
+def stragglers(found: Sequence[Life]) -> tuple[str, ...]:
+    """What the trainer said in these lives of ranks that are slow, once of each rank."""
+    said = {}
+    for event in (event for life in found for event in life.events):
+        if event.get("event") == "straggler":
+            times = event["seconds"] / event["usual_seconds"]
+            said[event["rank"]] = f"rank {event['rank']} on {event['node']}, {times:.1f} times"
+    return tuple(said.values())
 
 
 def _by_stage(row: Mapping[str, Any], plan: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:

@@ -15,8 +15,8 @@ from llmtrain.runs.logs import log_files
 
 ITERATION = re.compile(r"iteration\s+(\d+)/\s*\d+ \|(.*)")
 SAVED = re.compile(r"successfully saved checkpoint (?:from|at) iteration\s+(\d+)")
-BEGINNING = re.compile(r"^llmtrain: job \S+ on ")
-"""The batch script's own line: what stands above is of an earlier life."""
+BEGINNING = re.compile(r"^llmtrain: life \d+ begins")
+"""What stands above this line is of an earlier life."""
 NAMES = {"lm loss": "loss", "learning rate": "learning_rate", "grad norm": "grad_norm"}
 
 

@@ -32,8 +32,9 @@ def presences(
     except Unreachable:
         return found | dict.fromkeys(jobs, "unknown")
     for folder, job in jobs.items():
-        if job.key in states:
-            found[folder] = "queued" if states[job.key] == "PENDING" else "here"
+        state = states.get(job.key) or states.get(job.next)
+        if state:
+            found[folder] = "queued" if state == "PENDING" else "here"
     return found
 
 
@@ -63,4 +64,4 @@ class Watch:
         """The job's last word was that it has ended for good."""
         events = list(json_lines(self._folder / "events.jsonl", TAIL_BYTES))
         last = events[-1] if events else {}
-        return last.get("event") == "job_ended" and last.get("outcome") != "interrupted"
+        return last.get("event") == "job_ended" and not last.get("next")

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import psutil
 
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.runs.events import note
+
+BEAT_SECONDS = 12.0
+"""Whoever lives writes into control/alive every five seconds (shell/life-here.sh)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,24 @@ def is_alive(folder: Path) -> bool:
     return launcher is not None and launcher.process() is not None
 
 
+def elsewhere(folder: Path, seconds: float = BEAT_SECONDS) -> str | None:
+    """The other machine on which the run lives: control/alive changes there. None: there is none.
+
+    Takes ``seconds`` where it cannot be told at once.
+    """
+    beat = folder / "control" / "alive"
+    try:
+        holder = (folder / "control" / "life").read_text(encoding="utf-8").split()[1]
+        before = beat.read_text(encoding="utf-8")
+    except (OSError, IndexError):
+        return None
+    host, _, rest = holder.partition(":")
+    if not rest or host == socket.gethostname():
+        return None
+    time.sleep(seconds)
+    return host if beat.read_text(encoding="utf-8") != before else None
+
+
 def start(folder: Path, script: str) -> "subprocess.Popen[bytes]":
     """Start ``script`` in a session of its own, its output into logs/launcher.log.
 
@@ -68,6 +90,8 @@ def start(folder: Path, script: str) -> "subprocess.Popen[bytes]":
         with FileLock(folder / "control" / "start.lock", timeout=5):
             if is_alive(folder):
                 raise LaunchError(f"{folder.name} is running already", hint="see `llmtrain status`")
+            if host := elsewhere(folder):
+                raise LaunchError(f"{folder.name} is running on {host}")
             return _started(folder, script)
     except (OSError, Timeout) as error:
         raise LaunchError(Problem(code="start", says=f"cannot start {folder}: {error}")) from error

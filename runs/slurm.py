@@ -26,6 +26,8 @@ class Submitted:
     """Number of the array that it is a task of."""
     step: str = "0"
     """The step of its ranks."""
+    next: str = ""
+    """The job that waits for its end, in a chain."""
 
     @property
     def key(self) -> str:
@@ -42,9 +44,18 @@ def submitted(folder: Path) -> Submitted | None:
     try:
         found = json.loads((folder / "control" / "slurm.json").read_text(encoding="utf-8"))
         known = {name: str(found[name]) for name in ("job", "array", "step") if name in found}
-        return Submitted(**known)
-    except (OSError, ValueError, TypeError):
+        return Submitted(**known, next=_next(folder, known["job"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _next(folder: Path, job: str) -> str:
+    """The last that control/chain names, if it is not ``job`` itself."""
+    try:
+        jobs = (folder / "control" / "chain").read_text(encoding="utf-8").split()
+    except OSError:
+        return ""
+    return jobs[-1] if jobs and jobs[-1] != job else ""
 
 
 def submit(
@@ -94,7 +105,7 @@ def in_queue(jobs: Iterable[Submitted]) -> dict[str, str]:
     Raises:
         Unreachable: if Slurm does not answer.
     """
-    keys = sorted({job.key for job in jobs})
+    keys = sorted({key for job in jobs for key in (job.key, job.next) if key})
     if not keys:
         return {}
     done = ask_slurm("squeue", "--noheader", "--format=%F|%T", f"--jobs={','.join(keys)}")
@@ -146,7 +157,7 @@ def cancel(job: Submitted, *, pending_only: bool = False) -> None:
         Unreachable: if Slurm does not answer.
     """
     only = ("--state=PENDING",) if pending_only else ()
-    ask_slurm("scancel", *only, job.key)
+    ask_slurm("scancel", *only, *([job.next] if job.next else []), job.key)
 
 
 def tell_ranks(job: Submitted) -> None:

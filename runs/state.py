@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.lives import BEGINNINGS
 from llmtrain.runs.metrics import has_begun, program_checkpoint, rows
 from llmtrain.runs.presence import Presence, presence
 from llmtrain.runs.slurm import end_of, submitted
@@ -84,7 +85,8 @@ def read_state(folder: Path, there: Presence | None = None) -> State:
     last: dict[str, Any] = steps[-1] if steps else {}
     saved = _saved(events)
     failures = [event.get("error") for event in life if event.get("event") == "failed"]
-    status = _status([str(event.get("event")) for event in life], there)
+    kinds = [str(event.get("event")) for event in life]
+    status = _status(kinds, there, any("job" in event for event in life))
     if status == "starting" and has_begun(folder, TAIL_BYTES):
         status = "running"
     return State(
@@ -122,10 +124,6 @@ def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
     return f"Slurm says {end} of job {job.job}" if job and end else None
 
 
-BEGINNINGS = ("changed", "launched", "started", "resumed")
-"""Events with which a life of the run begins; changed: it was prepared anew, for another layout;
-launched: its processes start."""
-
 ENDINGS: dict[str, Status] = {
     "finished": "finished",
     "stopped": "stopped",
@@ -136,15 +134,18 @@ ENDINGS: dict[str, Status] = {
 
 
 def _last_life(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What happened since the run was started last."""
-    begun = [number for number, event in enumerate(events) if event.get("event") in BEGINNINGS]
+    """What happened since the run was started last, or prepared anew for another layout."""
+    kinds = (*BEGINNINGS, "changed")
+    begun = [number for number, event in enumerate(events) if event.get("event") in kinds]
     return events[begun[-1] if begun else 0 :]
 
 
-def _status(life: list[str], there: Presence) -> Status:
+def _status(life: list[str], there: Presence, by_slurm: bool) -> Status:
     if there == "queued":
         return "queued"
     ended = [kind for kind in life if kind in ENDINGS]
+    if there == "here" and by_slurm and ended[:1] == ["failed"] and "job_ended" not in life:
+        return "starting"  # the script looks whether another life is worth it
     if ended:
         # A request to cancel is noted after the stop that it asked for.
         return "cancelled" if "cancelled" in ended else ENDINGS[ended[0]]

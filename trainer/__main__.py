@@ -13,6 +13,7 @@ from typing import TextIO
 from llmtrain.config.errors import LlmtrainError, RunError
 from llmtrain.config.files import read_recipe
 from llmtrain.trainer.control import Requests
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.records import event
 from llmtrain.trainer.streams import keep_terminal, log_path
@@ -26,6 +27,10 @@ def main() -> int:
     folder: Path = parser.parse_args().folder
     rank = Rank.read()
     terminal = keep_terminal(log_path(folder, rank))
+    life = Life.read(folder).number
+    if life is not None:
+        # Parts the log, which grows life after life.
+        print(f"llmtrain: life {life} begins", flush=True)
     try:
         train(folder, rank, terminal)
     except Exception as error:
@@ -46,7 +51,9 @@ def train(folder: Path, rank: Rank, terminal: TextIO) -> None:
     device = choose(recipe, rank)
 
     from llmtrain.trainer.run import Run
+    from llmtrain.trainer.watchdog import Watchdog
 
+    watchdog = Watchdog(folder, rank, recipe.hang)
     run = Run(
         folder=folder,
         recipe=recipe,
@@ -54,8 +61,12 @@ def train(folder: Path, rank: Rank, terminal: TextIO) -> None:
         device=device,
         requests=requests,
         terminal=terminal,
+        watchdog=watchdog,
     )
-    run.train()
+    try:
+        run.train()
+    finally:
+        watchdog.close()
 
 
 def failed(folder: Path, rank: Rank, terminal: TextIO, error: Exception) -> int:

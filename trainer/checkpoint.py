@@ -1,6 +1,6 @@
 """Checkpoints: complete or not there.
 
-``checkpoints/step-NNNNNNNN`` is written under the same name with ``.partial`` behind it. Every rank
+``checkpoints/step-NNNNNNNN`` is written as ``step-NNNNNNNN.LIFE.partial``. Every rank
 writes its own file; when all have, rank 0 adds the index and, last, SHA256SUMS, and renames the
 folder. So a folder with the short name whose files are those of its SHA256SUMS is complete. What
 the files hold is the engine's. The state of the random numbers is not stored: it follows from seed,
@@ -20,9 +20,10 @@ import torch.distributed as dist
 from llmtrain.config.errors import RunError
 from llmtrain.trainer import checkpoint_folder
 from llmtrain.trainer.agreement import failure_of_leader, from_leader
-from llmtrain.trainer.checkpoint_folder import PARTIAL, complete
+from llmtrain.trainer.checkpoint_folder import complete
 from llmtrain.trainer.checksums import read_sums, write_sums
 from llmtrain.trainer.engine import Engine
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.parts import Part
 from llmtrain.trainer.pending import Pending, Saved
 
@@ -39,6 +40,8 @@ class Checkpoints:
     """Training goes on while they are written; it waits for a copy of the state only."""
     engine: Engine
     """Has the state."""
+    life: Life
+    """Of the run; another one may have begun meanwhile."""
     more: dict[str, Any] = field(default_factory=dict)
     """What else belongs to the state, the same on every rank; changed in place."""
     pending: Pending | None = field(default=None, init=False)
@@ -47,8 +50,8 @@ class Checkpoints:
     def begin(self, step: int) -> None:
         """Start to write the state after ``step`` steps; none may be under way. All ranks."""
         started = time.perf_counter()
-        folder = self.folder / f"step-{step:08d}{PARTIAL}"
-        error = failure_of_leader(lambda: checkpoint_folder.begin(folder))
+        folder = checkpoint_folder.partial_of(self.folder, step, self.life.number)
+        error = failure_of_leader(lambda: self._make(folder))
         part = None if error else self._start(step, folder)
         self.pending = Pending(
             step=step,
@@ -58,6 +61,10 @@ class Checkpoints:
             started=started,
             blocked_seconds=time.perf_counter() - started,
         )
+
+    def _make(self, partial: Path) -> None:
+        self.life.require()
+        checkpoint_folder.begin(partial)
 
     def _start(self, step: int, folder: Path) -> Part:
         part = self.engine.part(folder, {"step": step, "more": dict(self.more)})
@@ -82,7 +89,7 @@ class Checkpoints:
         now = time.perf_counter()
         return Saved(
             step=pending.step,
-            name=pending.partial.stem,
+            name=checkpoint_folder.complete_of(pending.partial).name,
             error=error,
             seconds=now - pending.started,
             blocked_seconds=pending.blocked_seconds + now - started,
@@ -106,6 +113,7 @@ class Checkpoints:
         part.complete([told for _, told, _ in parts])
         sums = {name: value for _, _, sums in parts for name, value in sums.items()}
         write_sums(partial, sums | part.sums)
+        self.life.require()
         checkpoint_folder.seal(partial)
         checkpoint_folder.prune(self.folder, self.keep)
 
@@ -114,17 +122,17 @@ class Checkpoints:
         self.begin(step)
         return self.finish()
 
-    def load(self, warn: Callable[[str, str], None]) -> int:
+    def load(self, warn: Callable[[str, str], None], below: int | None = None) -> int:
         """Restore the newest complete checkpoint; how many steps it has behind it, 0 for none.
 
-        All ranks. ``warn`` is called with the name of each newer one that is not what was written,
-        and with what is wrong; it is set aside.
+        All ranks. Only those of less than ``below`` steps count. ``warn`` is called with the name
+        of each newer one that is not what was written, and with what is wrong; it is set aside.
 
         Raises:
             RunError: if there are checkpoints, and none of them is what was written, or it is of
                 another optimizer.
         """
-        names = from_leader(lambda: [path.name for path in complete(self.folder)])
+        names = from_leader(lambda: [path.name for path in complete(self.folder, below)])
         for path in [self.folder / name for name in reversed(names)]:
             wrong = self._verify(path)
             if wrong is None:

@@ -15,11 +15,25 @@ DAMAGED = ".damaged"
 """Ends the name of a checkpoint whose files are not those that were written."""
 
 
-def complete(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; that their files are whole is not looked at."""
+def complete(folder: Path, below: int | None = None) -> list[Path]:
+    """Complete checkpoints, oldest first; that their files are whole is not looked at.
+
+    Only those of less than ``below`` steps.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+    found = sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+    return [path for path in found if below is None or int(path.name[-8:]) < below]
+
+
+def partial_of(folder: Path, step: int, life: int | None) -> Path:
+    """Where a checkpoint is written; lives that go on beside each other do not share it."""
+    return folder / f"step-{step:08d}{'' if life is None else f'.{life}'}{PARTIAL}"
+
+
+def complete_of(partial: Path) -> Path:
+    """What it is called when it is complete."""
+    return partial.with_name(partial.name.partition(".")[0])
 
 
 def begin(partial: Path) -> None:
@@ -32,7 +46,7 @@ def begin(partial: Path) -> None:
 def seal(partial: Path) -> None:
     """Give a checkpoint the name of a complete one."""
     sync(partial)
-    os.replace(partial, partial.with_suffix(""))
+    os.replace(partial, complete_of(partial))
     sync(partial.parent)
 
 

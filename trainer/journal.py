@@ -1,15 +1,20 @@
 """What the leading rank writes and shows while a run goes on."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.agreement import Agreed
 from llmtrain.trainer.guard import Verdict
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.pending import Saved
+from llmtrain.trainer.places import Place
 from llmtrain.trainer.progress import Line
 from llmtrain.trainer.records import Compute, Metrics, Row, event
 from llmtrain.trainer.step import Outcome
+from llmtrain.trainer.stragglers import Slow, Stragglers
 from llmtrain.trainer.validation import ValidationRow
 
 
@@ -17,21 +22,29 @@ class Journal:
     """The records and the progress line of one run."""
 
     def __init__(
-        self, folder: Path, recipe: Recipe, stages: tuple[int, ...], terminal: TextIO, steps: int
+        self, folder: Path, recipe: Recipe, places: Sequence[Place], terminal: TextIO, steps: int
     ) -> None:
-        """Begin or go on; ``stages`` holds each rank's stage, ``steps`` are those of the run."""
-        self._folder, self._stages, self._steps = folder, stages, steps
+        """Begin or go on; ``places`` are those of the ranks, ``steps`` those of the run."""
+        self._folder, self._steps = folder, steps
+        self._stages = tuple(place.stage for place in places)
+        self._stragglers = Stragglers(recipe.straggler, places)
+        self._life = Life.read(folder)
         self._line = Line(terminal, recipe.run_name, steps)
         self._metrics = Metrics(folder, recipe, self._line.say)
 
     def begin(self, done: int) -> None:
         """The run begins, or goes on after ``done`` steps."""
         kind = "resumed" if done else "started"
-        self.note(kind, done, steps=self._steps, ranks=len(self._stages))
+        self.note(kind, done, life=self._life.number, steps=self._steps, ranks=len(self._stages))
         self._line.begin(done)
 
     def step(self, done: int, outcome: Outcome, agreed: Agreed, seconds: float) -> None:
-        """Write and show a step that took ``seconds``."""
+        """Write and show a step that took ``seconds``.
+
+        Raises:
+            Superseded: if the run has gone on without this process.
+        """
+        self._life.require()
         row = Row(
             step=done,
             loss=agreed.loss,
@@ -47,6 +60,14 @@ class Journal:
             self.note("overflow", done, loss_scale=outcome.loss_scale)
         self._metrics.write(row)
         self._line.show(row)
+        for slow in self._stragglers.look(agreed.compute_seconds):
+            self._slow(done, slow)
+
+    def _slow(self, step: int, slow: Slow) -> None:
+        times = slow.seconds / slow.usual_seconds
+        where = f"rank {slow.rank} on {slow.node}"
+        self._line.say(f"{where} computes {times:.1f} times as long as its stage")
+        self.note("straggler", step, **asdict(slow))
 
     def validated(self, row: ValidationRow) -> None:
         """Write and show a validation."""

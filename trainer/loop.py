@@ -15,6 +15,7 @@ from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.step import Stepper
 from llmtrain.trainer.validation import Validation
 from llmtrain.trainer.waits import Clock
+from llmtrain.trainer.watchdog import Watchdog
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,11 +44,15 @@ class Loop:
     """On the leading rank."""
     validation: Validation
     """The loss on tokens that are not trained on."""
+    watchdog: Watchdog
+    """Is told how far the run is."""
 
     saved: int = field(default=0, init=False)
     """Steps behind the newest checkpoint that was begun; 0 for none."""
     stop: bool = field(default=False, init=False)
     """No further step is to be trained."""
+    _back: tuple[int, int] = field(default=(0, 0), init=False)
+    """The last step that went back, and the step whose weights it has brought back."""
     _asked: bool = field(default=False, init=False)
     """The checkpoint under way was asked for through ``control/save``."""
 
@@ -79,7 +84,9 @@ class Loop:
     def advance(self, done: int) -> int:
         """One step after ``done`` and what follows from it; how many are then done."""
         self._trace(done + 1)
+        self.watchdog.step(done + 1)
         agreed, verdict = self.step(done)
+        self.watchdog.stepped(done + 1)
         self._traced(done + 1)
         if verdict:
             self._pass_over(done, verdict)
@@ -133,7 +140,7 @@ class Loop:
 
     def _pass_over(self, done: int, verdict: Verdict) -> None:
         """Do what the rules say about the step after ``done`` steps; it did not change weights."""
-        back = self._go_back() if verdict.action == "rollback" else None
+        back = self._go_back(done + 1) if verdict.action == "rollback" else None
         if self.journal:
             self.journal.passed_over(done + 1, verdict, back)
         if verdict.action == "rollback" and not back:
@@ -146,10 +153,16 @@ class Loop:
             hint = f"`guard.{verdict.cause}` can pass over such a step: skip, rollback"
             raise RunError(verdict.says, hint=hint)
 
-    def _go_back(self) -> int:
-        """Restore the newest checkpoint; the steps behind it, 0 where there is none."""
+    def _go_back(self, step: int) -> int:
+        """Restore the newest checkpoint; the steps behind it, 0 where there is none.
+
+        One further where the step before ``step`` went back too: what it found was no good either.
+        """
         self._settle()
-        return self.checkpoints.load(self.warn)
+        last, to = self._back
+        below = to if last == step - 1 else None
+        self._back = step, self.checkpoints.load(self.warn, below)
+        return self._back[1]
 
     def _checkpoint(self, done: int, agreed: Agreed) -> None:
         """Finish what all ranks have written, and begin what is due after ``done`` steps."""

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.boards import Boards
+from llmtrain.trainer.life import Life
 
 SLOWEST = 3
 """Ranks whose compute time is written by name."""
@@ -91,10 +93,14 @@ class Row:
 def event(folder: Path, kind: str, step: int | None, **more: Any) -> None:
     """Append one line to events.jsonl; any rank may, one write a line.
 
-    A full disk does not end a run that could go on: the line is then in the rank's log alone.
+    A full disk does not end a run that could go on: the line is then in the rank's log alone. So is
+    that of a rank whose run has gone on without it.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": kind, "step": step, **more})
+    if Life.read(folder).newer():
+        print(f"a newer life has this run; not written: {line}", file=sys.stderr)
+        return
     try:
         with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -107,9 +113,8 @@ class Metrics:
 
     def __init__(self, folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
         """Append to the files of the run in ``folder``; troubles are said once."""
-        self._file: TextIO | None = (folder / "metrics.jsonl").open(
-            "a", buffering=1, encoding="utf-8"
-        )
+        self._file: TextIO = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        self._full = False
         self._say = say
         self._boards = Boards(folder, recipe, say)
 
@@ -122,15 +127,17 @@ class Metrics:
 
     def _append(self, line: str) -> None:
         try:
-            if self._file:
-                self._file.write(line + "\n")
+            self._file.write(line + "\n")
+            self._full = False
         except OSError as error:
-            self._say(f"metrics.jsonl cannot be written, the run goes on without: {error}")
-            self._file = None
+            if not self._full:
+                self._say(f"metrics.jsonl cannot be written, the run goes on without: {error}")
+            self._full = True
 
     def close(self) -> None:
         """Write what is still held back."""
-        if self._file:
+        # What could not be written is lost with the file.
+        with suppress(OSError):
             self._file.close()
         self._boards.close()
 

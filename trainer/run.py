@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-import torch.distributed as dist
 from megatron.core import tensor_parallel
 
 from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import groups, tokens
+from llmtrain.trainer.agreement import from_leader
 from llmtrain.trainer.batches import batches
 from llmtrain.trainer.checkpoint import Checkpoints
 from llmtrain.trainer.control import Requests
@@ -18,13 +18,16 @@ from llmtrain.trainer.engine import Engine
 from llmtrain.trainer.groups import Position
 from llmtrain.trainer.guard import Watch
 from llmtrain.trainer.journal import Journal
+from llmtrain.trainer.life import Life
 from llmtrain.trainer.loop import Loop
 from llmtrain.trainer.memory import memory
+from llmtrain.trainer.places import Place, all_places
 from llmtrain.trainer.profiling import Window
 from llmtrain.trainer.rank import Rank
 from llmtrain.trainer.step import Stepper
 from llmtrain.trainer.validation import Validation
 from llmtrain.trainer.waits import clock
+from llmtrain.trainer.watchdog import Watchdog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +46,16 @@ class Run:
     """What is asked of it meanwhile."""
     terminal: TextIO
     """Where progress is shown."""
+    watchdog: Watchdog
+    """Ends this rank when the run gets no further."""
 
     def train(self) -> None:
         """Start or go on, until the last step or a request to stop."""
         position = groups.join(self.recipe, self.rank, self.device)
+        places = all_places(position.pp, self.rank.node)
+        self.watchdog.know(places)
         try:
-            loop = self.loop(*self.assemble(position))
+            loop = self.loop(*self.assemble(position), places)
             loop.run(loop.load())
         finally:
             groups.leave()
@@ -71,6 +78,7 @@ class Run:
             keep=recipe.checkpoint.keep,
             background=recipe.checkpoint.async_,
             engine=engine,
+            life=from_leader(lambda: Life.read(self.folder)),
         )
         return stepper, checkpoints
 
@@ -84,7 +92,7 @@ class Run:
 
         return begin(self.recipe, position, self.device, self.folder)
 
-    def loop(self, stepper: Stepper, checkpoints: Checkpoints) -> Loop:
+    def loop(self, stepper: Stepper, checkpoints: Checkpoints, places: tuple[Place, ...]) -> Loop:
         """The loop over the steps, before the first."""
         return Loop(
             stepper=stepper,
@@ -96,13 +104,12 @@ class Run:
             clock=clock(self.device),
             memory=memory(self.device),
             window=Window(self.recipe.profile, self.folder, self.rank),
-            journal=self._journal(stepper),
+            journal=self._journal(stepper, places),
+            watchdog=self.watchdog,
             validation=Validation(stepper=stepper),
         )
 
-    def _journal(self, stepper: Stepper) -> Journal | None:
-        stages: list[int] = [0] * self.rank.world
-        dist.all_gather_object(stages, stepper.position.pp)
+    def _journal(self, stepper: Stepper, places: tuple[Place, ...]) -> Journal | None:
         if not self.rank.leads:
             return None
-        return Journal(self.folder, self.recipe, tuple(stages), self.terminal, stepper.steps)
+        return Journal(self.folder, self.recipe, places, self.terminal, stepper.steps)

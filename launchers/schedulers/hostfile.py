@@ -33,9 +33,10 @@ def job(
         "set -euo pipefail",
         array("hosts", hosts),
     ]
+    functions = "\n".join(package_text(name) for name in ("life.sh", "life-here.sh"))
     return Job(
         name="job.sh",
-        text="\n".join(head) + "\n\n" + package_text("hostfile-job.sh"),
+        text="\n".join(head) + "\n\n" + functions + "\n" + package_text("hostfile-job.sh"),
         command=("$LLMTRAIN_PYTHON", *start),
         files={
             "host.sh": "\n".join(host) + "\n\n" + package_text("hostfile-host.sh"),
@@ -76,7 +77,7 @@ def _words(plan: Plan) -> str:
 def _host(plan: Plan, variables: tuple[Variable, ...], python: str) -> Iterator[str]:
     site = plan.recipe.site
     yield "#!/usr/bin/env bash"
-    yield "# The ranks of one host: host.sh NODE_RANK MASTER_ADDR MASTER_PORT, in the run's folder."
+    yield "# The ranks of one host: host.sh NODE_RANK MASTER_ADDR LIFE, in the run's folder."
     yield "set -euo pipefail"
     if site.umask:
         yield f"umask {site.umask}"
@@ -87,4 +88,4 @@ def _host(plan: Plan, variables: tuple[Variable, ...], python: str) -> Iterator[
     for variable in variables:
         yield comment(variable.reason)
         yield f"export {assign(variable.name, variable.value)}"
-    yield f"export NODE_RANK=$1 MASTER_ADDR=$2 MASTER_PORT=${{3:-{PORT}}}"
+    yield f"export NODE_RANK=$1 MASTER_ADDR=$2 MASTER_PORT={PORT} LLMTRAIN_LIFE=$3"

@@ -9,7 +9,7 @@ from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
-from llmtrain.launchers.shell import assign, comment
+from llmtrain.launchers.shell import assign, comment, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
@@ -23,7 +23,9 @@ def job(
     """``job.sh``: the environment, then torchrun, in the run's folder."""
     command = ("python", *_torchrun(plan), *program.command)
     start = quoted(command[1:], program)
-    lines = [*_head(plan), *_environment(variables), *_start(plan, program, provenance, start)]
+    functions = ("", package_text("life.sh"), package_text("life-here.sh").rstrip("\n"))
+    started = _start(plan, program, provenance, start)
+    lines = [*_head(plan), *functions, *_environment(variables), *started]
     return Job(name="job.sh", text="\n".join(lines) + "\n", command=command)
 
 
@@ -67,6 +69,7 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
     if "checkout.json" in program.files and plan.recipe.site.probe != "off":
         yield f'"$LLMTRAIN_PYTHON" checkout.py {plan.recipe.site.probe}'
+    yield "hold_run" if plan.nodes == 1 else "((NODE_RANK)) || hold_run"
     traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
     yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
 

@@ -90,15 +90,16 @@ def _settings(batch: Batch) -> Iterator[str]:
         yield f"exclude_seconds={int(site.preflight.exclude_days * 86400)}"
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
     yield "out=()"
+    yield "restarted=0 lost=0 saved=0 stalls=0 life=0 next_job='' hopeless=''"
+    yield f"restart={site.slurm.restart} max_restarts={site.slurm.max_restarts}"
+    yield f"spares={plan.recipe.nodes.spare} guarded={int(plan.recipe.backend.name != 'deepspeed')}"
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
-    if plan.recipe.nodes.spare:
-        yield f"spares={plan.recipe.nodes.spare}"
     if batch.program.missing:
         yield array("missing", batch.program.missing)
     if site.software == "sbcast":
         yield assign_path("nvme", site.nvme or "")
-    tracker = _tracker(plan)
+    tracker = _tracker(batch.plan)
     if tracker:
         files = tuple(rank_files(plan.recipe))
         yield assign("tracker", tracker)
@@ -130,6 +131,7 @@ def _functions(plan: Plan) -> Iterator[str]:
     """Files of ``shell/`` that this job needs."""
     site = plan.recipe.site
     yield "folder.sh"
+    yield "life.sh"
     if site.modules:
         yield "modules.sh"
     if site.secrets.names:
@@ -138,8 +140,7 @@ def _functions(plan: Plan) -> Iterator[str]:
     yield "nodes.sh"
     if site.preflight.policy != "off":
         yield "preflight.sh"
-    if plan.recipe.nodes.spare:
-        yield "spares.sh"
+    yield "restarts.sh"
     if site.software == "sbcast":
         yield "software.sh"
     yield "step.sh"
@@ -161,14 +162,13 @@ def environment_lines(variables: tuple[Variable, ...]) -> Iterator[str]:
 
 
 def _main(batch: Batch) -> Iterator[str]:
-    plan, site = batch.plan, batch.plan.recipe.site
+    site = batch.plan.recipe.site
     yield "main() {"
     yield "    find_nodes"
     yield "    find_folder"
     if batch.program.missing:
         yield '    ((!${#missing[@]})) || die "${missing[*]} must be given: prepare this run again"'
-    if site.slurm.restart == "array":
-        yield "    [[ ! -e control/finished ]] || return 0"
+    yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
     if site.modules:
         yield "    load_modules"
@@ -178,17 +178,16 @@ def _main(batch: Batch) -> Iterator[str]:
     yield "    rendezvous"
     if site.software == "sbcast":
         yield "    send_software"
-    tracker = _tracker(plan)
+    tracker = _tracker(batch.plan)
     if tracker:
         yield "    check_tracker"
     yield "    start_step"
-    if plan.recipe.nodes.spare:
-        yield "    while another_try; do"
-        yield "        rendezvous"
-        if tracker:
-            yield "        check_tracker"
-        yield "        start_step"
-        yield "    done"
+    yield "    while another_try; do"
+    yield "        rendezvous"
+    if tracker:
+        yield "        check_tracker"
+    yield "        start_step"
+    yield "    done"
     yield "    end"
     yield "}"
 

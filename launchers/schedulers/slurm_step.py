@@ -94,6 +94,7 @@ def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:
         yield "logs=logs/${SLURMD_NODENAME:-$(hostname)}"
         yield 'mkdir -p "$logs"'
         yield 'exec >>"$logs/rank-$RANK.log" 2>&1'
+        yield 'echo "llmtrain: life ${LLMTRAIN_LIFE:-} begins"'
 
 
 def _shown(word: str) -> str:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmtrain.runs.events import json_lines
+from llmtrain.runs.lives import Life, find_life, lives, part
 from llmtrain.runs.logs import log_files
-from llmtrain.runs.state import BEGINNINGS
 from llmtrain.runs.why.hits import Hit, hits_of
 from llmtrain.runs.why.lines import Log, read_log, stamp, year_of
 from llmtrain.runs.why.patterns import ROLES, Book, book
@@ -48,23 +47,23 @@ def cause_of_files(paths: Sequence[Path]) -> Cause:
     return _first(hits, known, len(paths), None)
 
 
-def cause_of_run(folder: Path) -> Cause:
-    """From the logs and the events of a run: of its last life."""
-    known, paths = book(), log_files(folder)
-    events = list(json_lines(folder / "events.jsonl"))
-    begun = [n for n, event in enumerate(events) if event.get("event") in BEGINNINGS]
-    launched = [n for n in begun if events[n]["event"] == "launched"] or begun
-    life = events[launched[-1] if launched else 0 :]
-    if any(event.get("event") == "finished" for event in life):
+def cause_of_run(folder: Path, number: int | None = None) -> Cause:
+    """From the logs and the events of a run: of one life, or of its last.
+
+    Raises:
+        RunError: if the run has no life of that ``number``.
+    """
+    paths, all_lives = log_files(folder), lives(folder)
+    life = find_life(folder, number) if number is not None else all_lives[-1] if all_lives else None
+    events = life.events if life else ()
+    if any(event.get("event") == "finished" for event in events):
         return _nothing("none", len(paths))
-    start = _time(life[0]) if life else None
-    year = year_of([*paths, folder / "events.jsonl"] if events else paths)
-    again = len(launched) > 1
-    hits = [hit for path in paths for hit in _of_log(path, year, known, again)]
-    hits = [hit for hit in hits if not (again and _before(hit, start))]
-    said = _of_events(life, folder, known)
+    known, year = book(), year_of([*paths, folder / "events.jsonl"] if events else paths)
+    again = len(all_lives) > 1
+    hits = [hit for path in paths for hit in _of_log(read_log(path, year), known, life, again)]
+    said = _of_events(events, folder, known)
     cause = _first([*said, *_timed(hits, said)], known, len(paths), _ranks_per_node(folder))
-    if cause.hit is None and any(event.get("event") == "stopped" for event in life):
+    if cause.hit is None and any(event.get("event") == "stopped" for event in events):
         return _nothing("none", len(paths))
     return replace(cause, host=cause.host or _node_of(paths, cause.rank))
 
@@ -75,12 +74,18 @@ def _node_of(paths: Sequence[Path], rank: int | None) -> str | None:
     return found[0] if found else None
 
 
-def _of_log(path: Path, year: int, known: Book, again: bool) -> list[Hit]:
-    found = hits_of(read_log(path, year), known)
+def _of_log(log: Log, known: Book, life: Life | None, again: bool) -> list[Hit]:
+    """Of the life: as the log parts them, or by times."""
+    lines = part(log.texts, life.number) if life and life.marked else None
+    if lines is not None:
+        texts = log.texts[lines.start : lines.stop]
+        return hits_of(replace(log, texts=texts, first=log.first + lines.start), known)
+    found = hits_of(log, known)
     if again and found and found[0].line.rank is not None:
         # A rank appends to its log life after life: the last traceback is of the last.
-        return [hit for hit in found if hit.chain == found[-1].chain]
-    return found
+        found = [hit for hit in found if hit.chain == found[-1].chain]
+    start = _time(life.events[0]) if life else None
+    return [hit for hit in found if not (again and _before(hit, start))]
 
 
 def _of_events(life: Sequence[dict[str, Any]], folder: Path, known: Book) -> list[Hit]:

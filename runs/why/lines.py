@@ -22,6 +22,8 @@ RANK = re.compile(r"^\[?(?:rank|default)(\d+)\]?:|^ *(\d+): |\[(?:PG[^\]]*)?Rank
 """torch's prefix, that of ``srun --label``, or what NCCL's watchdog says of itself."""
 STALE_LINES = 100
 """A stamp so far above says nothing of a line any more."""
+FRESH_LINES = 20
+"""Where there is none above, one so far below still tells by when a line was written."""
 KERNEL = re.compile(r"^\S+ +(?:\d+ [\d:]+ )?(\S+) kernel: ")
 """syslog's, with either kind of stamp."""
 NCCL = re.compile(r"^(?:\[?\d+\]?:? )?([\w.-]+):\d+:\d+ \[\d+\] ")
@@ -40,7 +42,7 @@ class Line:
     text: str
     """As it was written."""
     time: float | None
-    """Seconds; its own stamp, or one just before it. Clocks are taken to agree."""
+    """Seconds; its own stamp, or one just before or after it. Clocks are taken to agree."""
     rank: int | None
     """Who wrote it."""
     host: str | None
@@ -77,7 +79,9 @@ class Log:
 
     def _time(self, index: int) -> float | None:
         above = range(index, max(-1, index - STALE_LINES), -1)
-        return next((time for at in above if (time := stamp(self.texts[at], self.year))), None)
+        below = range(index + 1, min(len(self.texts), index + FRESH_LINES))
+        found = (stamp(self.texts[at], self.year) for at in (*above, *below))
+        return next((time for time in found if time), None)
 
 
 def read_log(path: Path, year: int) -> Log:

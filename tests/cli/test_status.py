@@ -80,6 +80,7 @@ def test_one_run_as_json(cli: Cli, runs: tuple[str, str]) -> None:
         "checkpoint": None,
         "error": "no memory",
         "slow_ranks": [],
+        "stragglers": [],
         "memory_by_stage": [],
     }
     found = json.loads(cli("status", "beta", "--json").out)

@@ -26,9 +26,10 @@ SURFACE = {
     "llmtrain data prepare": "--end --help --json --key --lines --output --overwrite --strict "
     "--tokenizer --workers -h -o INPUTS",
     "llmtrain doctor": "--days --exclude --help --json --reason --recipes -h ARGUMENTS",
+    "llmtrain drill": "--help --json --recipes --yes -h -y ARGUMENTS",
     "llmtrain status": "--all --help --json --prometheus --watch -h -w NAME",
     "llmtrain logs": "--follow --grep --help --json --rank -f -h NAME",
-    "llmtrain why": "--help --json -h WHAT",
+    "llmtrain why": "--help --json --life -h WHAT",
     "llmtrain diff": "--help --json --recipes -h A B",
     "llmtrain calibrate": "--help --json --output -h -o NAMES",
     "llmtrain cancel": "--help --json -h NAME",

@@ -4,6 +4,63 @@ set -euo pipefail
 CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 mkdir -p logs control checkpoints
 
+# Each start of the ranks is a life of the run and has a number. control/life holds that of the
+# newest and who has it; what is left of an earlier one, on a node that was given up, finds a larger
+# number there and ends. take_life WHO MORE…; `lives` says whether another holder is there still.
+take_life() {
+    local last=0 holder='' draft=control/.life-${HOSTNAME:-host}-$$
+    mkdir -p control/lives
+    [[ ! -s control/life ]] || read -r last holder _ <control/life
+    life=$last
+    while :; do
+        [[ ! $holder || $holder == "$1" ]] || ! lives "$holder" || return 1
+        life=$((life + 1))
+        echo "$life $*" >"$draft"
+        # Of two that begin at once one makes the link, also on a shared file system.
+        ln -- "$draft" "control/lives/$life" 2>/dev/null && break
+        [[ -s control/lives/$life ]] || { holder="control/lives cannot be written" && return 1; }
+        read -r _ holder _ <"control/lives/$life"
+    done
+    mv -f -- "$draft" control/life
+    export LLMTRAIN_LIFE=$life
+}
+
+# A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;
+# other machines see control/alive change while it is.
+hold_run() {
+    local me
+    me=$(hostname):$$:$(started $$)
+    if ! take_life "$me"; then
+        echo >&2 "llmtrain: this run is running already, or cannot be begun: see control/life"
+        exit 5
+    fi
+    (while kill -0 $$; do
+        echo "$life $SECONDS" >control/alive
+        sleep 5
+    done) &>/dev/null </dev/null &
+}
+
+lives() {
+    local host pid start seen
+    IFS=: read -r host pid start <<<"$1"
+    if [[ $host == "$(hostname)" ]]; then
+        [[ $(started "$pid") == "$start" ]]
+        return
+    fi
+    [[ -e control/alive ]] || return 1
+    seen=$(<control/alive)
+    sleep "${LLMTRAIN_SETTLE_SECONDS:-20}"
+    [[ $(<control/alive) != "$seen" ]]
+}
+
+# When a process began, in the kernel's ticks; nothing if there is none.
+started() {
+    local line
+    line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    read -ra line <<<"${line##*) }"
+    [[ ${line[0]} == Z ]] || echo "${line[19]}"
+}
+
 # The environment of every rank; env.json holds the sources.
 # Hide GPUs.
 export CUDA_VISIBLE_DEVICES=''
@@ -13,4 +70,5 @@ export GLOO_SOCKET_IFNAME=lo
 export OMP_NUM_THREADS=1
 
 [[ -n "${LLMTRAIN_PYTHON:-}" ]] || LLMTRAIN_PYTHON=python
+hold_run
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2 -m llmtrain.trainer .

@@ -5,6 +5,63 @@ set -euo pipefail
 CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 mkdir -p logs control checkpoints
 
+# Each start of the ranks is a life of the run and has a number. control/life holds that of the
+# newest and who has it; what is left of an earlier one, on a node that was given up, finds a larger
+# number there and ends. take_life WHO MORE…; `lives` says whether another holder is there still.
+take_life() {
+    local last=0 holder='' draft=control/.life-${HOSTNAME:-host}-$$
+    mkdir -p control/lives
+    [[ ! -s control/life ]] || read -r last holder _ <control/life
+    life=$last
+    while :; do
+        [[ ! $holder || $holder == "$1" ]] || ! lives "$holder" || return 1
+        life=$((life + 1))
+        echo "$life $*" >"$draft"
+        # Of two that begin at once one makes the link, also on a shared file system.
+        ln -- "$draft" "control/lives/$life" 2>/dev/null && break
+        [[ -s control/lives/$life ]] || { holder="control/lives cannot be written" && return 1; }
+        read -r _ holder _ <"control/lives/$life"
+    done
+    mv -f -- "$draft" control/life
+    export LLMTRAIN_LIFE=$life
+}
+
+# A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;
+# other machines see control/alive change while it is.
+hold_run() {
+    local me
+    me=$(hostname):$$:$(started $$)
+    if ! take_life "$me"; then
+        echo >&2 "llmtrain: this run is running already, or cannot be begun: see control/life"
+        exit 5
+    fi
+    (while kill -0 $$; do
+        echo "$life $SECONDS" >control/alive
+        sleep 5
+    done) &>/dev/null </dev/null &
+}
+
+lives() {
+    local host pid start seen
+    IFS=: read -r host pid start <<<"$1"
+    if [[ $host == "$(hostname)" ]]; then
+        [[ $(started "$pid") == "$start" ]]
+        return
+    fi
+    [[ -e control/alive ]] || return 1
+    seen=$(<control/alive)
+    sleep "${LLMTRAIN_SETTLE_SECONDS:-20}"
+    [[ $(<control/alive) != "$seen" ]]
+}
+
+# When a process began, in the kernel's ticks; nothing if there is none.
+started() {
+    local line
+    line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    read -ra line <<<"${line##*) }"
+    [[ ${line[0]} == Z ]] || echo "${line[19]}"
+}
+
 # The environment of every rank; env.json holds the sources.
 # tensor and context parallel overlap communication in launch order; asserted
 export CUDA_DEVICE_MAX_CONNECTIONS=1
@@ -28,4 +85,5 @@ export TORCH_NCCL_HIGH_PRIORITY=1
 : "${MASTER_PORT:=29400}"
 [[ -n "${LLMTRAIN_PYTHON:-}" ]] || LLMTRAIN_PYTHON=python
 "$LLMTRAIN_PYTHON" checkout.py fail
+((NODE_RANK)) || hold_run
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --nnodes 280 --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" --nproc-per-node 8 /opt/megatron-lm/pretrain_gpt.py --tensor-model-parallel-size 8 --sequence-parallel --context-parallel-size 1 --pipeline-model-parallel-size 35 --num-virtual-stages-per-pipeline-rank 3 --num-layers 105 --hidden-size 20480 --ffn-hidden-size 81920 --num-attention-heads 128 --seq-length 2048 --max-position-embeddings 2048 --normalization LayerNorm --norm-epsilon 1e-05 --position-embedding-type learned_absolute --make-vocab-size-divisible-by 128 --init-method-std 0.02 --attention-dropout 0.1 --hidden-dropout 0.1 --micro-batch-size 1 --global-batch-size 2240 --train-iters 58856 --lr-decay-iters 58856 --lr-warmup-iters 218 --lr 5e-05 --min-lr 5e-06 --lr-decay-style cosine --optimizer adam --adam-beta1 0.9 --adam-beta2 0.95 --adam-eps 1e-08 --weight-decay 0.1 --clip-grad 1 --fp16 --initial-loss-scale 4294967296 --loss-scale-window 1000 --accumulate-allreduce-grads-in-fp32 --recompute-granularity selective --recompute-modules core_attn --transformer-impl transformer_engine --attention-backend unfused --tokenizer-type NullTokenizer --vocab-size 51200 --mock-data --split 0.98,0.02,0 --eval-iters 0 --eval-interval 100 --save checkpoints --load checkpoints --save-interval 100 --log-interval 1 --tensorboard-dir logs/tensorboard --log-throughput --seed 1234 --distributed-timeout-minutes 60 --exit-signal-handler

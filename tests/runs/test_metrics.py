@@ -43,7 +43,7 @@ def folder(run_with: RunWith, request: pytest.FixtureRequest) -> Path:
     note(folder, "launched")
     lines = [request.param.format(step, step, 9 - step) for step in (1, 2, 3)]
     saved = "  successfully saved checkpoint from iteration       2 to /ck\n"
-    text = f"llmtrain: job 7 on n01 in /runs/x\n{lines[0]}{lines[1]}{saved}{lines[2]}"
+    text = f"llmtrain: life 1 begins after step 0\n{lines[0]}{lines[1]}{saved}{lines[2]}"
     (folder / "logs" / "launcher.log").write_text(text)
     return folder
 
@@ -77,7 +77,7 @@ def test_such_a_run_has_a_state_and_a_plan_beside_it(folder: Path) -> None:
 def test_a_new_life_starts_before_its_first_step(folder: Path) -> None:
     """Iterations of the life before do not make it run."""
     with (folder / "logs" / "launcher.log").open("a") as log:
-        log.write("llmtrain: job 8 on n02 in /runs/x\nloading\n")
+        log.write("llmtrain: life 2 begins after step 0\nloading\n")
     note(folder, "launched")
 
     assert read_state(folder, "here").status == "starting"

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from llmtrain.config.errors import LaunchError
+from llmtrain.runs import process
 from llmtrain.runs.process import Launcher, is_alive, kill, launcher_of, start
 
 RunWith = Callable[..., Path]
@@ -37,6 +39,33 @@ def test_a_job_is_started_apart_from_the_terminal(run_with: RunWith) -> None:
     assert record is not None
     assert (record.host, record.pid) == (socket.gethostname(), first.pid)
     assert json.loads((folder / "control" / "launcher.json").read_text())["pid"] == second.pid
+
+
+def test_a_run_that_lives_on_another_machine_is_not_started(
+    run_with: RunWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known by what it writes; when that stands still, the run can be started here."""
+    folder = run_with("exit 0\n")
+    alive = folder / "control" / "alive"
+    alive.write_text("1 0\n")
+    (folder / "control" / "life").write_text("1 elsewhere:1:1\n")
+    monkeypatch.setattr(time, "sleep", lambda seconds: alive.write_text("1 5\n"))
+    with pytest.raises(LaunchError, match="is running on elsewhere"):
+        start(folder, "job.sh")
+    assert not (folder / "events.jsonl").exists()
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert start(folder, "job.sh").wait() == 0
+
+
+@pytest.mark.parametrize("holder", ["1 17 0 0", f"1 {socket.gethostname()}:1:1", "1", ""])
+def test_a_run_of_this_machine_or_of_slurm_is_not_elsewhere(run_with: RunWith, holder: str) -> None:
+    """Who has it says so at once."""
+    folder = run_with()
+    (folder / "control" / "alive").write_text("1 0\n")
+    (folder / "control" / "life").write_text(f"{holder}\n")
+
+    assert process.elsewhere(folder, seconds=1e9) is None
 
 
 def test_alive_until_the_end(run_with: RunWith) -> None:

@@ -49,6 +49,21 @@ def test_status(run_with: RunWith, kinds: tuple[str, ...], dead: str, living: st
     assert read_state(folder, "here").status == living
 
 
+def test_a_failed_life_of_a_job_that_is_there_may_be_followed_by_another(
+    run_with: RunWith,
+) -> None:
+    """Until the script says that the job has ended."""
+    folder, job = run_with(), {"time": "-", "step": None, "job": "7"}
+    lines = [{"event": "launched", "life": 1, **job}, {"event": "failed", "error": "no", **job}]
+    (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_state(folder, "here").status == "starting"
+    assert read_state(folder, "gone").status == "failed"
+
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "job_ended", "outcome": "failed", **job}) + "\n")
+    assert read_state(folder, "here").status == "failed"
+
+
 def test_a_run_in_full(run_with: RunWith) -> None:
     """Everything that status shows, as data and as JSON."""
     rows = '{"step": 1, "loss": 5.5, "tokens_per_second": 10.0}\n'

@@ -10,4 +10,5 @@ for path in /run/netns/"$BED_LINK"-node*; do ip netns delete "${path##*/}"; done
 for link in /sys/class/net/"$BED_LINK"[0-9]*; do
     [[ ! -e $link ]] || ip link delete "${link##*/}" 2>/dev/null || :
 done
+! mountpoint -q "$BED/small" || umount -l "$BED/small"
 rm -rf "$BED"

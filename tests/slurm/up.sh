@@ -100,6 +100,9 @@ done
 BED=$BED "$here/down.sh"
 mkdir -p "$BED"/{db,dev,etc,log,munge,nvme,pids,spool,ssh,state}
 chmod 755 "$BED" "$BED/munge"
+# A disk that is soon full; nodes have it too, since they are made later.
+mkdir "$BED/small"
+mount -t tmpfs -o size=64m none "$BED/small"
 network
 configuration
 keys

@@ -95,9 +95,9 @@ class Bed:
         return found
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[dict[str, str]]:
-    """A test-bed of this session's own; environment that finds it.
+@contextmanager
+def brought_up() -> Iterator[dict[str, str]]:
+    """A test-bed of this process' own; environment that finds it.
 
     With BED and BED_KEEP set the bed there is used, and left.
     """
@@ -110,6 +110,13 @@ def slurm() -> Iterator[dict[str, str]]:
             stack.callback(_bed, "down.sh", environment)
         if not (keep and Path(environment["SLURM_CONF"]).exists()):
             _bed("up.sh", environment)
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[dict[str, str]]:
+    """A test-bed of this session's own."""
+    with brought_up() as environment:
         yield environment
 
 
@@ -141,13 +148,18 @@ def _bed(script: str, environment: dict[str, str]) -> None:
     assert done.returncode == 0, f"{script} failed\n{done.stderr}"
 
 
+def bed_of(slurm: dict[str, str], folder: Path) -> Bed:
+    """The test-bed, for runs in ``folder``."""
+    environment = {**slurm, "LLMTRAIN_RECIPES": str(SLURM / "recipes")}
+    environment |= {"HOME": str(folder / "home"), "XDG_CONFIG_HOME": str(folder / "config")}
+    environment.pop("LLMTRAIN_RUNS", None)
+    return Bed(folder=folder, environment=environment)
+
+
 @pytest.fixture
 def bed(slurm: dict[str, str], tmp_path: Path) -> Iterator[Bed]:
     """The test-bed without jobs, before and after."""
-    environment = {**slurm, "LLMTRAIN_RECIPES": str(SLURM / "recipes")}
-    environment |= {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    environment.pop("LLMTRAIN_RUNS", None)
-    made = Bed(folder=tmp_path, environment=environment)
+    made = bed_of(slurm, tmp_path)
     made.run("scancel", "--user=root")
     yield made
     made.run("scancel", "--user=root")

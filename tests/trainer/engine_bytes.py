@@ -23,6 +23,7 @@ def measure(folder: Path) -> list[int]:
     from llmtrain.trainer import groups
     from llmtrain.trainer.memory import living_bytes
     from llmtrain.trainer.run import Run
+    from llmtrain.trainer.watchdog import Watchdog
 
     run = Run(
         folder=folder,
@@ -31,6 +32,7 @@ def measure(folder: Path) -> list[int]:
         device=device,
         requests=Requests(folder=folder, leads=rank.leads),
         terminal=sys.stderr,
+        watchdog=Watchdog(folder, rank, recipe.hang),
     )
     stepper, _ = run.assemble(groups.join(recipe, rank, device))
     for done in range(STEPS):

@@ -147,6 +147,18 @@ def test_nan(lab: Lab) -> None:
     ]
 
 
+def test_a_checkpoint_that_is_ruined_is_passed_over(lab: Lab) -> None:
+    """Where the step after going back is no better, the checkpoint before is taken."""
+    trial = lab.trial(4, checkpoint={"interval": 2, "keep": 9}).train()
+    each = {"interval": 1, "keep": 9, "async": False}
+    trial.change(steps=8, checkpoint=each, optim={"lr": 1e30}, guard={"nan": "rollback"})
+
+    trial.train()
+
+    assert judged(trial) == [("rollback", "nan", 6, 5), ("rollback", "nan", 7, 4)]
+    assert math.isfinite(trial.losses()[8])
+
+
 def test_the_rules() -> None:
     """A spike is a multiple of the median of the window; one more than the limit stops."""
     from llmtrain.trainer.guard import Watch

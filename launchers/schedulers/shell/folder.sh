@@ -56,10 +56,13 @@ find_folder() {
 # Says in the run's own records that this job has it.
 begin() {
     say "job $SLURM_JOB_ID on $nodelist in $PWD"
+    was_restarted
+    begin_life
+    line_up
     printf '{"job": "%s", "array": "%s"}\n' "$SLURM_JOB_ID" "${SLURM_ARRAY_JOB_ID:-}" \
         >control/.slurm.json
     mv control/.slurm.json control/slurm.json
-    event launched "\"nodes\": \"$nodelist\""
+    event launched "\"life\": $life, \"nodes\": \"$nodelist\""
 }
 
 fill() {

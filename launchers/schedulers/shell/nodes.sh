@@ -1,6 +1,6 @@
 able_nodes() {
     timeout 60 sinfo --noheader --Node --responding --nodes="$nodelist" \
-        --states=alloc,mix,comp --format=%N | sort -u
+        --states="${1:-alloc,mix,comp}" --format=%N | sort -u
 }
 
 # Nodes that can work, in the order of their ranks. Sets hosts to those that the run uses, and fit

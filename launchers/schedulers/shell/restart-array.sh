@@ -1,4 +1,15 @@
 # The next task of the array starts by itself.
+was_restarted() {
+    next_job=$SLURM_ARRAY_JOB_ID
+    ! grep -qs "\"array\": \"$next_job\"" control/slurm.json || restarted=1
+}
+
+line_up() { :; }
+
 go_on() {
     say "the run is not over: the next task of the array goes on"
+}
+
+no_more() {
+    scancel --state=PENDING "$next_job" || say "the array $next_job cannot be cancelled"
 }

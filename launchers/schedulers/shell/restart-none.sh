@@ -1,3 +1,9 @@
-go_on() {
-    say "the run is not over; go on with: sbatch job.sbatch"
+was_restarted() { :; }
+
+line_up() { :; }
+
+go_on() { :; }
+
+no_more() {
+    [[ -e control/finished ]] || say "the run is not over; go on with: sbatch job.sbatch"
 }

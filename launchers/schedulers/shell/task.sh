@@ -24,6 +24,8 @@ tell_ranks() {
 
 interrupted=0
 trap 'interrupted=1; tell_ranks' USR1
+# Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
+trap 'interrupted=1; : >control/terminated' TERM
 (
     trap '' USR1
     exec "${start[@]}"
@@ -32,6 +34,9 @@ child=$!
 while :; do
     status=0
     wait "$child" || status=$?
-    ((interrupted)) || exit "$status"
+    if ((!interrupted)); then
+        ((status || SLURM_PROCID)) || : >"control/ended-${LLMTRAIN_LIFE:-}"
+        exit "$status"
+    fi
     interrupted=0
 done
