@@ -3,8 +3,8 @@
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
 BIN := .venv/bin
-BENCHMARKS := startup data_prepare trainer_overhead engines published published_memory seeds search sweeps \
-	any_recipe status why faults
+BENCHMARKS := startup data_prepare trainer_overhead engines published published_memory seeds search \
+	sweeps any_recipe status why faults
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
