@@ -181,12 +181,6 @@ RECOMPUTE = (
 
 OPTIMIZER = (
     Missing(
-        key="checkpoint.universal",
-        when=lambda recipe: recipe.checkpoint.universal,
-        why="its checkpoints are read by any layout as they are",
-        overrides=("checkpoint.universal=false",),
-    ),
-    Missing(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero > 1,
         why="megatron-core's distributed optimizer is ZeRO-1",
@@ -201,6 +195,12 @@ OPTIMIZER = (
 """megatron-core's optimizer."""
 
 RUN = (
+    Missing(
+        key="checkpoint.universal",
+        when=lambda recipe: recipe.checkpoint.universal,
+        why="it reads checkpoints of other layouts by itself",
+        overrides=("checkpoint.universal=false",),
+    ),
     Missing(
         key="optim.master",
         when=lambda recipe: not recipe.optim.master and recipe.precision.kind != "fp32",

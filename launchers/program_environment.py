@@ -7,6 +7,7 @@ recipe set are elsewhere; the latter win.
 from collections.abc import Callable, Iterator
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.launchers.launch import Variable
 from llmtrain.planner.limits import version_of
 
@@ -54,7 +55,7 @@ def _queues(recipe: Recipe) -> tuple[str, str, str]:
         return ("1" if parallel.sequence else "", reason, DEEPSPEED)
     if recipe.optim.zero > 1 or max(parallel.tp, parallel.cp) == 1 or backend == "deepspeed":
         return ("", "", "")
-    if backend == "megatron-core":
+    if trains(recipe):
         reason = "tensor parallel overlaps communication in launch order; it warns otherwise"
         return ("" if blackwell else "1", reason, CORE)
     # Its condition reads "tp > 1 or cp > 1 and before Blackwell": tp is asserted on any GPU.

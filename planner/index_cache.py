@@ -14,6 +14,7 @@ from typing import Any
 
 from llmtrain.config.errors import Problem
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.planner.sets import SetUse, split_matrix
 
 SURPLUS = 0.005
@@ -80,7 +81,7 @@ def _matrix(ends: list[tuple[float, float]]) -> list[list[float] | None]:
 
 def _folder(recipe: Recipe, prefix: str) -> Path:
     """Where the index is kept: by our trainer in the cache, by Megatron there or beside the set."""
-    if recipe.backend.name.startswith("megatron-core"):
+    if trains(recipe):
         import platformdirs
 
         return Path(recipe.data.cache or platformdirs.user_cache_dir("llmtrain")) / "indices"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.data.indexed import Index, read_index
 
 Use = Literal["training", "validation"]
@@ -59,7 +60,7 @@ def samples_of(recipe: Recipe, use: Use) -> int | None:
     if use == "training":
         return step_samples(recipe, steps).start
     once = held.batches * recipe.batch.global_
-    if recipe.backend.name.startswith("megatron-core") or not held.interval:
+    if trains(recipe) or not held.interval:
         return once
     return once * (steps // held.interval + 1)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llmtrain.config.layout import degrees
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 
 MEGATRON = "latest_checkpointed_iteration.txt"
 """Megatron-LM ``megatron/training/checkpointing.py``, ``get_checkpoint_tracker_filename``."""
@@ -24,11 +25,11 @@ class Files:
 
 def tracker_file(recipe: Recipe) -> str | None:
     """Its name; None: the reference trainer goes by the names of the folders."""
+    if trains(recipe):
+        return None
     if recipe.backend.name == "megatron-lm":
         return MEGATRON
-    if recipe.backend.name in ("megatron-deepspeed", "deepspeed"):
-        return UNIVERSAL if recipe.checkpoint.universal else LATEST
-    return None
+    return UNIVERSAL if recipe.checkpoint.universal else LATEST
 
 
 def rank_files(recipe: Recipe) -> Iterator[Files]:

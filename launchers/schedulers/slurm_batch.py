@@ -7,6 +7,7 @@ here-documents that no shell reads. All other text is fixed and lies in ``shell/
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from llmtrain.config.reference import trains
 from llmtrain.launchers.backends.tracker import rank_files, tracker_file
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
@@ -92,7 +93,8 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield "out=()"
     yield "restarted=0 lost=0 saved=0 stalls=0 life=0 next_job='' hopeless=''"
     yield f"restart={site.slurm.restart} max_restarts={site.slurm.max_restarts}"
-    yield f"spares={plan.recipe.nodes.spare} guarded={int(plan.recipe.backend.name != 'deepspeed')}"
+    guarded = trains(plan.recipe) or plan.recipe.backend.name != "deepspeed"
+    yield f"spares={plan.recipe.nodes.spare} guarded={int(guarded)}"
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
     if batch.program.missing:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from llmtrain.config.layout import step_samples, total_steps
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.config.site import Site
 from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.content import as_json
@@ -62,7 +63,7 @@ def why_not(recipe: Recipe) -> str:
         return "made-up tokens have no index"
     if data.cache is None:
         return "`data.cache` is not given: every node would look in another place"
-    if recipe.backend.name not in ("megatron-core", "megatron-lm"):
+    if not trains(recipe) and recipe.backend.name != "megatron-lm":
         return f"{recipe.backend.name} has no program that builds the index alone"
     if recipe.backend.name == "megatron-lm" and _release(recipe) < SINCE:
         return f"{version_of(recipe)} has no {TOOL}"

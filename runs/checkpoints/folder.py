@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.launchers.backends.tracker import tracker_file
 from llmtrain.runs.checkpoints.deepspeed import is_deepspeed, read_deepspeed
 from llmtrain.runs.checkpoints.megatron import is_megatron, read_megatron
@@ -72,7 +73,7 @@ def listed(folder: Path, recipe: Recipe) -> list[Path]:
 
 def _is_of(path: Path, recipe: Recipe) -> bool:
     name = recipe.backend.name
-    if name in ("megatron-core", "megatron-core+deepspeed"):
+    if trains(recipe):
         return bool(OWN.fullmatch(path.name))
     if name == "megatron-lm":
         return bool(re.fullmatch(r"iter_\d{7,}|release", path.name))

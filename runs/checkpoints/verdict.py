@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from llmtrain.config.layout import degrees
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.reference import trains
 from llmtrain.runs.checkpoints.programs import conversion, resave_flags, reshardable
 from llmtrain.runs.checkpoints.stored import Format, Stored
 
@@ -158,7 +159,17 @@ def _deepspeed(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Ve
         return _resharded(changed)
     if not sharded:
         return _no(f"{', '.join(cut)}, and only a checkpoint of ZeRO can be converted")
+    if trains(recipe):
+        return _by_itself(stored, recipe, cut)
     return _converted("deepspeed", stored, recipe, cut)
+
+
+def _by_itself(stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
+    """The reference trainer converts when it starts; DeepSpeed does not cut ZeRO-3 over tp anew."""
+    if recipe.optim.zero == 3 and max(recipe.parallel.tp, stored.layout.get("tp", 1)) > 1:
+        return _no(f"{', '.join(cut)}, and ZeRO-3 with tensor parallel has its own layout only")
+    says = f"loads resharded: {', '.join(cut)}; the job makes a universal checkpoint of it first"
+    return Verdict(outcome="resharded", says=says)
 
 
 def _universal(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
