@@ -314,3 +314,19 @@ def test_a_tensor_must_have_its_bytes(tmp_path: Path) -> None:
             new.writestr(name, old.read(name)[:10] if "/data/" in name else old.read(name))
     with pytest.raises(Damage, match=r"short\.pt: tensor 0 has 10 bytes, not 24"):
         read_torch(short)
+
+
+def test_the_trainers_deepspeed_checkpoints(
+    module_lab: Lab, shapes: dict[str, dict[str, Any]]
+) -> None:
+    """Layout and stage of ZeRO are read from DeepSpeed's files, of a pipeline too."""
+    for keys in (
+        {"gpus": 2, "optim": {"lr": 1e-2, "zero": 3}},
+        {"gpus": 4, "optim": {"lr": 1e-2, "zero": 1}, "parallel": {"tp": 2, "pp": 2}},
+    ):
+        backend = {"name": "megatron-core+deepspeed"}
+        trial = module_lab.trial(1, model=shapes["llama"], backend=backend, **keys).train()
+        found = read(trial.folder / "checkpoints" / "step-00000001")
+
+        assert (found.format, found.step, found.damage) == ("deepspeed", 1, None)
+        assert verdict(found, trial.recipe).outcome == "as_is"

@@ -87,3 +87,24 @@ def test_deepspeed(recipe: Recipe, changed: dict[str, Any], zero: int, outcome: 
     assert found.outcome == outcome, found.says
     if outcome == "convert":
         assert "python -m deepspeed.checkpoint.ds_to_universal" in found.command
+
+
+OWN: tuple[tuple[dict[str, Any], int, str, str], ...] = (
+    ({}, 1, "as_is", "loads as it is"),
+    ({"layout": {"dp": 8}}, 1, "resharded", "the job makes a universal checkpoint of it first"),
+    ({"layout": {"dp": 8}}, 3, "no", "ZeRO-3 with tensor parallel has its own layout only"),
+    ({"layout": {"tp": 1}}, 0, "no", "only a checkpoint of ZeRO can be converted"),
+)
+
+
+@pytest.mark.parametrize(("changed", "zero", "outcome", "says"), OWN)
+def test_the_trainers_own(
+    recipe: Recipe, changed: dict[str, Any], zero: int, outcome: str, says: str
+) -> None:
+    """The reference trainer converts DeepSpeed's checkpoints by itself, as far as they can be."""
+    backend = replace(recipe.backend, name="megatron-core+deepspeed")
+    wanted = replace(recipe, backend=backend, optim=Optim(zero=zero))
+    changed = {"layout": {"zero": zero} | changed.get("layout", {})}
+    found = verdict(stored(wanted, **{"format": "deepspeed"} | changed), wanted)
+
+    assert (found.outcome, says in found.says) == (outcome, True), found.says
