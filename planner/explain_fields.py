@@ -118,7 +118,7 @@ FIELDS: dict[str, Entry] = {
         numbers.breakdown,
     ),
     "step_seconds_range": (
-        "step_seconds × (1 ± the error that the stack's published runs show)",
+        "step_seconds × (1 ± the error that the stack's published runs show, or `calibration`)",
         "benchmarks/published.py, docs/accuracy.md",
         numbers.stack_values,
     ),

@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from llmtrain.planner.calibration import calibration_json, measured_on, memory_error
+from llmtrain.planner.calibration import (
+    calibrated_stack,
+    calibration_json,
+    measured_on,
+    memory_error,
+)
 from llmtrain.planner.checkpoints import state_bytes, stored_parameters
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
@@ -208,9 +213,9 @@ def _hidden(stack: Stack) -> Numbers:
 
 def stack_values(plan: Plan, _: str) -> Numbers:
     """Constants of the software stack."""
-    stack = stack_of(chosen_stack(plan.recipe))
+    stack = calibrated_stack(plan.recipe, stack_of(chosen_stack(plan.recipe)))
     names = ["launch_seconds", "kernels", "microbatch_seconds", "step_seconds", "drift"]
-    names += ["optimizer_bytes", "error"]
+    names += ["optimizer_bytes", "measured", "error"]
     values = {name.replace("_", " "): getattr(stack, name) for name in names}
     return {"software stack": stack.name, **values, "nodes": plan.nodes}
 

@@ -131,15 +131,18 @@ def calibration_of(runs: Sequence[Measured]) -> Calibration:
 
     Raises:
         UsageError: if they are of several clusters, programs or kinds of numbers.
+        RunError: if they show nothing.
     """
     settings = {tuple(run.setting.items()) for run in runs}
     if len(settings) != 1:
         says = f"the runs are of {len(settings)} settings; each is calibrated by itself"
         listed = "; ".join(", ".join(value for _, value in each) for each in sorted(settings))
         raise UsageError(Problem(code="mixed_runs", says=says, hint=listed))
-    names = [run.name for run in runs]
-    found = {**runs[0].setting, **_step(runs), **_memory(runs), "runs": names}
-    return build(Calibration, found)
+    names, shown = [run.name for run in runs], {**_step(runs), **_memory(runs)}
+    if not shown:
+        says = "nothing can be corrected: the plan knows no speed of this GPU, the runs no memory"
+        raise RunError(Problem(code="nothing_measured", says=says))
+    return build(Calibration, {**runs[0].setting, **shown, "runs": names})
 
 
 def _step(runs: Sequence[Measured]) -> dict[str, float]:

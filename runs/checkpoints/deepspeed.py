@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmtrain.runs.checkpoints.pickles import DTYPES, Damage, Tensor, read_torch, require_whole
+from llmtrain.runs.checkpoints.pickles import Damage, read_torch, require_whole
 from llmtrain.runs.checkpoints.stored import Stored, from_arguments
+from llmtrain.runs.checkpoints.tensors import DTYPES, Tensor
 
 MODEL = re.compile(r"(?:zero_pp_rank_(?P<dp>\d+)_)?mp_rank_(?P<mp>\d+)_model_states\.pt")
 OPTIMIZER = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_?optim_states\.pt")
@@ -39,7 +40,7 @@ def read_deepspeed(folder: Path, step: int | None) -> Stored:
         expected = sorted(_universal_files(folder, state) if universal else _files(found, names))
         found["files"] = len(expected)
         for name in expected:
-            _require(folder, name)
+            require_whole(folder, name)
     except Damage as damage:
         found["damage"] = str(damage)
     return Stored(**found)
@@ -69,7 +70,7 @@ def _of_state(state: Mapping[Any, Any], names: list[str], step: int | None) -> d
     return {
         "layout": layout,
         "sizes": sizes,
-        "dtype": dtype or next((kind for kind in _dtypes(tensors)), None),
+        "dtype": dtype or next(_dtypes(tensors), None),
         "step": number if isinstance(number, int) else step,
     }
 
@@ -136,13 +137,6 @@ def _universal_files(folder: Path, state: Mapping[Any, Any]) -> Iterator[str]:
     there = {each.name for each in (folder / "zero").iterdir() if each.is_dir()}
     for name in sorted(named | there):
         yield from (f"zero/{name}/{part}" for part in PARTS)
-
-
-def _require(folder: Path, name: str) -> None:
-    try:
-        require_whole(folder / name)
-    except Damage as damage:
-        raise Damage(f"{name}{str(damage).removeprefix(Path(name).name)}") from None
 
 
 def _tensors(module: Any) -> Iterator[Tensor]:

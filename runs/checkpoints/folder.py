@@ -1,7 +1,7 @@
 """The folder of a run's checkpoints: what lies there, what the program will load, what is whole."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from llmtrain.config.reference import trains
 from llmtrain.launchers.backends.tracker import tracker_file
 from llmtrain.runs.checkpoints.deepspeed import is_deepspeed, read_deepspeed
 from llmtrain.runs.checkpoints.megatron import is_megatron, read_megatron
-from llmtrain.runs.checkpoints.stored import Stored
+from llmtrain.runs.checkpoints.stored import Format, Stored
 from llmtrain.runs.checkpoints.torch_dist import is_torch_dist, read_torch_dist
 
 OWN = re.compile(r"step-\d{8}")
@@ -23,17 +23,38 @@ NUMBER = re.compile(r"(\d+)(?:_universal)?$")
 def read_stored(path: Path) -> Stored | None:
     """What the checkpoint at ``path`` says of itself; None if it is none of a known format."""
     step, inner = step_of(path.name), _inside(path)
-    found: Stored | None = None
-    with suppress(OSError):
-        if is_torch_dist(inner):
-            found = read_torch_dist(inner, step)
-        elif is_megatron(inner):
-            found = read_megatron(inner, step)
-        elif is_deepspeed(inner):
-            found = read_deepspeed(inner, step)
-    if found is None or found.damage or not OWN.fullmatch(path.name):
+    format = _format(inner)
+    if format is None:
+        return None
+    try:
+        found = READERS[format](inner, step)
+    except (OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+        # A pickle that was changed may be whole and say anything.
+        says = f"its metadata is not a checkpoint's ({type(error).__name__}: {error})"
+        found = Stored(path=inner, format=format, step=step, damage=says)
+    if found.damage or not OWN.fullmatch(path.name):
         return found
     return replace(found, path=path, damage=_unlisted(path))
+
+
+READERS: dict[Format, Callable[[Path, int | None], Stored]] = {
+    "torch_dist": read_torch_dist,
+    "megatron": read_megatron,
+    "deepspeed": read_deepspeed,
+}
+"""By the format that a folder's files show; DeepSpeed's reader knows universal ones."""
+
+
+def _format(folder: Path) -> Format | None:
+    """By the names of the files."""
+    with suppress(OSError):
+        if is_torch_dist(folder):
+            return "torch_dist"
+        if is_megatron(folder):
+            return "megatron"
+        if is_deepspeed(folder):
+            return "deepspeed"
+    return None
 
 
 def _unlisted(path: Path) -> str | None:

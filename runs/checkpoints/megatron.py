@@ -34,9 +34,9 @@ def read_megatron(folder: Path, step: int | None) -> Stored:
         distributed = _is_distributed(state)
         found["files"] = len(expected) * (1 + distributed)
         for name in expected:
-            _require(folder, f"{name}/{STATE}")
+            require_whole(folder, f"{name}/{STATE}")
             if distributed:
-                _require(folder, f"{name}/{OPTIMIZER}")
+                require_whole(folder, f"{name}/{OPTIMIZER}")
     except Damage as damage:
         found["damage"] = str(damage)
     return Stored(**found)
@@ -73,10 +73,3 @@ def _expected(layout: Mapping[str, int], ranks: list[str]) -> Iterator[str]:
                 name = f"mp_rank_{tensor:02d}"
                 name += f"_{stage:03d}" if pp > 1 else ""
                 yield name + (f"_{expert:03d}" if ep > 1 else "")
-
-
-def _require(folder: Path, name: str) -> None:
-    try:
-        require_whole(folder / name)
-    except Damage as damage:
-        raise Damage(f"{name}{str(damage).removeprefix(Path(name).name)}") from None

@@ -9,12 +9,10 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-REBUILD = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3")
-"""Functions of ``torch._utils`` that a stored tensor calls."""
+from llmtrain.runs.checkpoints.tensors import DTYPES, REBUILD, Storage, rebuilt
 
 
 class Damage(Exception):
@@ -59,47 +57,6 @@ class Named:
         return next(found, None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Storage:
-    """Where a tensor's numbers lie."""
-
-    kind: str
-    """Name of its class, for example ``FloatStorage``."""
-    key: str
-    """Name of the record in the .pt file."""
-    count: int
-    """Numbers."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tensor:
-    """A stored tensor without its numbers."""
-
-    shape: tuple[int, ...]
-    """Of the tensor."""
-    storage: Storage
-    """Where its numbers are."""
-
-
-DTYPES = {
-    "FloatStorage": ("float32", 4),
-    "DoubleStorage": ("float64", 8),
-    "HalfStorage": ("float16", 2),
-    "BFloat16Storage": ("bfloat16", 2),
-    "LongStorage": ("int64", 8),
-    "IntStorage": ("int32", 4),
-    "ShortStorage": ("int16", 2),
-    "CharStorage": ("int8", 1),
-    "ByteStorage": ("uint8", 1),
-    "BoolStorage": ("bool", 1),
-}
-"""torch's dtype and the bytes of a number (torch/storage.py, ``_dtype_to_storage_type_map``)."""
-
-
-def _rebuilt(storage: Any, offset: int, shape: Any, *more: Any) -> Any:
-    return Tensor(shape=tuple(shape), storage=storage) if isinstance(storage, Storage) else None
-
-
 PLAIN: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "bytearray"): bytearray,
     ("builtins", "set"): set,
@@ -111,7 +68,7 @@ PLAIN: dict[tuple[str, str], Callable[..., Any]] = {
 
 def _known() -> dict[tuple[str, str], Any]:
     # Functions made anew for each file: a pickle may set attributes on what it names.
-    rebuild = {("torch._utils", name): lambda *given: _rebuilt(*given) for name in REBUILD}
+    rebuild = {("torch._utils", name): lambda *given: rebuilt(*given) for name in REBUILD}
     return {**PLAIN, **rebuild, ("torch", "Size"): lambda shape=(): tuple(shape)}
 
 
@@ -191,19 +148,19 @@ class _Checked(_Inert):
         return storage
 
 
-def require_whole(path: Path) -> None:
+def require_whole(folder: Path, name: str) -> None:
     """See that a .pt file was written to its end; its tensors are not looked at.
 
     Raises:
         Damage: if it is missing or cut.
     """
     try:
-        with zipfile.ZipFile(path):
+        with zipfile.ZipFile(folder / name):
             return
     except FileNotFoundError:
-        raise Damage(f"{path.name} is missing") from None
+        raise Damage(f"{name} is missing") from None
     except (OSError, zipfile.BadZipFile) as error:
-        raise Damage(f"{path.name} cannot be read: {_why(error)}") from error
+        raise Damage(f"{name} cannot be read: {_why(error)}") from error
 
 
 def _why(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from math import exp, sqrt
 from pathlib import Path
 
@@ -93,5 +94,7 @@ def test_what_cannot_be_measured(run: Run) -> None:
     """A run of few steps, and runs that have not the same to be corrected."""
     with pytest.raises(RunError, match="short has 5 steps to measure; 8 are needed"):
         run("short", 1.0, steps=5)
+    with pytest.raises(RunError, match="nothing can be corrected"):
+        calibration_of([replace(run("bare", 1.0), planned=None, stages=())])
     with pytest.raises(UsageError, match="the runs are of 2 settings"):
         calibration_of([run("a", 1.0), run("b", 1.0, "precision=fp16")])
