@@ -24,6 +24,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "backend.name": {"backend": {"name": "deepspeed"}},
     "batch.global": {"gpus": 2, "batch": {"micro": 3, "global": 4}},
     "kernels.cuda_graphs": {"kernels": {"cuda_graphs": True}},
+    "kernels.dispatcher": {"kernels": {"dispatcher": "deepep"}},
 }
 
 
