@@ -100,3 +100,5 @@ class Kernels:
     """Tensor parallel communication overlaps the matrix products (user buffers)."""
     cuda_graphs: bool = False
     """Layers are captured as CUDA graphs."""
+    dispatcher: Literal["alltoall", "deepep"] = "alltoall"
+    """How tokens get to their experts. deepep: once a node, then over NVLink."""

@@ -139,6 +139,12 @@ KERNELS = (
         why="it captures no CUDA graphs",
         overrides=("kernels.cuda_graphs=false",),
     ),
+    Missing(
+        key="kernels.dispatcher",
+        when=lambda recipe: recipe.kernels.dispatcher == "deepep",
+        why="it does not build DeepEP",
+        overrides=("kernels.dispatcher=alltoall",),
+    ),
 )
 """Numbers and kernels."""
 

@@ -29,6 +29,12 @@ SCRIPT = (
     _one("cp", "context parallel"),
     _one("ep", "expert parallel"),
     Limit(
+        key="kernels.dispatcher",
+        when=lambda recipe: recipe.kernels.dispatcher == "deepep",
+        why="a plain DeepSpeed script has no experts on other ranks",
+        overrides=("kernels.dispatcher=alltoall",),
+    ),
+    Limit(
         key="batch.ramp",
         when=lambda recipe: recipe.batch.ramp is not None,
         why="DeepSpeed's JSON has one batch size",

@@ -111,6 +111,12 @@ LIMITS = (
         overrides=("kernels.cuda_graphs=false",),
     ),
     Limit(
+        key="kernels.dispatcher",
+        when=lambda recipe: recipe.kernels.dispatcher == "deepep",
+        why="it has no DeepEP",
+        overrides=("kernels.dispatcher=alltoall",),
+    ),
+    Limit(
         key="schedule.kind",
         when=lambda recipe: recipe.schedule.kind == "wsd",
         why="its schedules are constant, linear and cosine",

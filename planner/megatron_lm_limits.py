@@ -143,6 +143,16 @@ LIMITS = (
         when=lambda recipe: recipe.kernels.cuda_graphs and recipe.model.experts is not None,
         why="it captures layers with experts only if tokens are dropped and padded",
     ),
+    Limit(
+        # ``transformer/moe/token_dispatcher.py``: MoEFlexTokenDispatcher asserts it.
+        key="kernels.dispatcher",
+        when=lambda recipe: (
+            recipe.kernels.dispatcher == "deepep"
+            and (recipe.model.experts is None or recipe.parallel.expert_tp * recipe.parallel.ep < 2)
+        ),
+        why="DeepEP is for experts that lie on more than one rank",
+        overrides=("kernels.dispatcher=alltoall",),
+    ),
     *MEGATRON_RUN,
 )
 """Megatron-LM at core_v0.19.0, core_v0.16.1 and v0.12.0rc3."""

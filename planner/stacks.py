@@ -1,7 +1,7 @@
 """Software stacks: which kernels a program of some year runs, and what it overlaps. Data files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -115,6 +115,13 @@ def stack_from(data: Mapping[str, Any]) -> Stack:
         ),
         **plain,
     )
+
+
+def with_deepep(stack: Stack) -> Stack:
+    """The stack with DeepEP as its dispatcher, as in the one whose runs have it."""
+    having = stack_of("megatron-core-2025")
+    passes = MappingProxyType({**stack.passes, "permute": having.passes["permute"]})
+    return replace(stack, passes=passes, expert_once=having.expert_once)
 
 
 def stack_data(name: str, read: Callable[[str], Any] | None = None) -> dict[str, Any]:

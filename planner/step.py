@@ -26,7 +26,7 @@ from llmtrain.planner.operators import (
 )
 from llmtrain.planner.replicas import Replicas, replicas
 from llmtrain.planner.schedule import bubble_seconds
-from llmtrain.planner.stacks import Stack, chosen_stack, stack_of
+from llmtrain.planner.stacks import Stack, chosen_stack, stack_of, with_deepep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +61,8 @@ def recipe_step(recipe: Recipe, stack: str | None = None) -> StepTime | None:
 def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
     """What the recipe's layers are timed in."""
     cluster, kernels = recipe.cluster, recipe.kernels
+    if kernels.dispatcher == "deepep":
+        stack = with_deepep(stack)
     stack = calibrated_stack(recipe, stack)
     machine = Machine(
         gpu=cluster.gpu,

@@ -112,6 +112,7 @@ def experts(recipe: Recipe) -> Arguments:
     if model.experts is None:
         return {}
     shared = model.shared_experts * model.expert_ffn_size
+    deepep = recipe.kernels.dispatcher == "deepep"
     return {
         "--num-experts": model.experts,
         "--moe-router-topk": model.topk,
@@ -120,7 +121,8 @@ def experts(recipe: Recipe) -> Arguments:
         "--moe-layer-freq": _layer_pattern(model),
         "--moe-router-load-balancing-type": "aux_loss" if model.aux_loss else "none",
         "--moe-aux-loss-coeff": model.aux_loss or None,
-        "--moe-token-dispatcher-type": "alltoall",
+        "--moe-token-dispatcher-type": "flex" if deepep else "alltoall",
+        "--moe-enable-deepep": deepep,
         # Its kernels are for 16-bit numbers; v0.12.0rc3 takes bf16 alone.
         "--moe-grouped-gemm": recipe.precision.kind in ("bf16", "fp8"),
     }

@@ -20,7 +20,7 @@ VOCABULARIES: Mapping[str, int] = {
 
 ROUTER: Mapping[str, tuple[str, ...]] = {
     "--moe-router-load-balancing-type": ("aux_loss", "['aux_loss']", "none", "['none']"),
-    "--moe-token-dispatcher-type": ("alltoall",),
+    "--moe-token-dispatcher-type": ("alltoall", "flex"),
 }
 """What ``backends/model_arguments.py`` says of the router where recipes say nothing."""
 

@@ -253,6 +253,7 @@ def kernel_keys(r: Reading) -> Keys:
         "attention": kind,
         "tp_overlap": bool(r.get("--tp-comm-overlap")),
         "cuda_graphs": bool(graphs),
+        "dispatcher": "deepep" if r.get("--moe-enable-deepep") else "alltoall",
     }
 
 

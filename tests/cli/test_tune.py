@@ -108,7 +108,7 @@ WRONG: list[tuple[list[str], int, list[str]]] = [
     (["--free", "tp"], 2, ["gpus, size"]),
     (["--least", "money"], 2, ["price.gpu_hour"]),
     (["tokens=null", "--within", "days=3"], 2, ["tokens"]),
-    (["--within", "days=3"], 4, ["no layout keeps 3 days", "the best needs 26", "parallel.tp="]),
+    (["--within", "days=3"], 4, ["no layout keeps 3 days", "the best needs 25", "parallel.tp="]),
     (["gpus=16"], 4, ["no layout fits 16", "GiB", "Use `gpus=64"]),
     (["gpus=1001"], 3, ["1001 GPUs do not fill nodes", "gpus=1024"]),
     (["gpus=1024", "batch.global=7"], 4, ["global batch of 7"]),

@@ -27,6 +27,7 @@ CANNOT = (
     ("gpt-tiny", "optim.zero=2", "optim.zero"),
     ("gpt-tiny", "recompute={kind: selective, modules: [mla_up_proj]}", "recompute.modules"),
     ("gpt-tiny", "kernels.cuda_graphs=true", "kernels.cuda_graphs"),
+    ("gpt-tiny", "kernels.dispatcher=deepep", "kernels.dispatcher"),
     ("gpt-tiny", "backend=deepspeed", "parallel.tp"),
     ("gpt-tiny", "backend=megatron-lm", "cluster.device"),
     ("llama2-7b", "model.positions=alibi", "model.positions"),
@@ -38,6 +39,8 @@ CANNOT = (
     ("llama2-7b", "optim.overlap_grad_reduce=false", "optim.overlap_param_gather"),
     ("llama2-7b", "run.steps=500", "schedule.warmup"),
     ("llama2-7b", "data=stdlib", "data.kind"),
+    ("llama2-7b", "kernels.dispatcher=deepep", "kernels.dispatcher"),
+    ("mt-nlg-530b", "kernels.dispatcher=deepep", "kernels.dispatcher"),
     ("llama2-7b", "model.rope_base=10000.5", "model.rope_base"),
     ("llama2-7b", "backend.version=v1.0", "backend.version"),
     ("mt-nlg-530b", "optim.zero=0", "optim.zero"),
@@ -116,6 +119,7 @@ REFERENCE = (
     ("parallel={tp: 1, ep: 2}", "model={experts: 4, topk: 2, bias: false}", "batch.micro=1"),
     ("parallel.sequence=true", "kernels.tp_overlap=true"),
     *(("kernels.cuda_graphs=true",), ("kernels.attention=fused",)),
+    ("kernels.dispatcher=deepep",),
     ("batch.ramp={start: 8, step: 8, samples: 80}",),
 )
 """Changes of gpt-tiny that the reference trainer knows or refuses."""
@@ -138,8 +142,8 @@ def test_plan_and_trainer_refuse_the_same(asked: tuple[str, ...]) -> None:
 
 
 def test_the_reference_trainer_takes_what_megatron_core_has() -> None:
-    """Of the shipped recipes it refuses three, once no user buffers are asked for."""
-    asked = (CORE, "kernels.tp_overlap=false")
+    """Of the shipped recipes it refuses three, once no user buffers and no DeepEP are asked for."""
+    asked = (CORE, "kernels.tp_overlap=false", "kernels.dispatcher=alltoall")
     found = {
         name: {problem.key for problem in inexpressible(compose([f"recipe={name}", *asked]))}
         for name in search_path().recipes()

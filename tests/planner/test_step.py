@@ -124,6 +124,16 @@ def test_a_stack_may_reduce_to_all() -> None:
     assert told[1].breakdown["data_parallel"] > 1.4 * told[0].breakdown["data_parallel"]
 
 
+def test_deepep_sends_a_token_once_a_node() -> None:
+    """Its exchange takes less, where a token has several experts on a node."""
+    asked = ("recipe=deepseek-v3",)
+    plain = breakdown(*asked, "kernels.dispatcher=alltoall")
+    once = breakdown(*asked)
+
+    assert once["expert_parallel"] < 0.8 * plain["expert_parallel"]
+    assert once["elementwise"] < plain["elementwise"]
+
+
 def test_dropout_takes_time() -> None:
     """Masks are written and read, fused attention draws a number for every element."""
     without = breakdown("recipe=llama3-70b")

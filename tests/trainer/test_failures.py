@@ -29,6 +29,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "parallel.cp": {"backend": BOTH, "gpus": 2, "parallel": {"cp": 2}},
     "batch.global": {"gpus": 2, "batch": {"micro": 3, "global": 4}},
     "kernels.cuda_graphs": {"kernels": {"cuda_graphs": True}},
+    "kernels.dispatcher": {"kernels": {"dispatcher": "deepep"}},
 }
 
 

@@ -29,6 +29,7 @@ FOR_ALL = (
     ("recipe=llama3-8b", "data=indexed", "data.paths=[/a,/b]", "data.weights=[0.5,2.5]"),
     ("recipe=llama2-7b", "data=indexed", "data.paths=[/a]", "data.tokenizer=/t/llama.model"),
     ("recipe=nemotron4-340b", "parallel.order=tp-cp-ep-pp-dp"),
+    ("recipe=mixtral-8x7b", "kernels.dispatcher=deepep"),
     ("recipe=mixtral-8x7b", "recompute.kind=full", "run.steps=100", "schedule.warmup=10"),
     ("recipe=mlperf-gpt3-175b", "precision.fp8.bf16_ends=true"),
 )

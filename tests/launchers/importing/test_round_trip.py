@@ -44,6 +44,7 @@ VARIANTS = [
     ("llama2-7b", "gpus=256", "parallel.pp=2", "parallel.layers_per_stage=[15,17]"),
     ("llama2-7b", "precision=fp16", "precision.loss_scale=1024", "optim.grad_dtype=weights"),
     ("nemotron4-340b", "parallel.order=tp-cp-ep-pp-dp"),
+    ("mixtral-8x7b", "kernels.dispatcher=deepep"),
     ("mixtral-8x7b", "recompute.kind=full", "recompute.method=block", "recompute.layers=3"),
     ("gpt3-175b", "recompute.kind=selective", "recompute.modules=[layernorm,mlp]"),
     ("gpt3-20b", "optim.zero=1", "optim.offload=true", "kernels.attention=flash"),
@@ -71,6 +72,7 @@ def carried(recipe: Recipe) -> dict[str, Any]:
         "data": plain(recipe.data),
         "recompute": (recipe.recompute.kind, _detail(recipe)),
         "graphs": (recipe.kernels.cuda_graphs, recipe.kernels.tp_overlap),
+        "dispatcher": recipe.kernels.dispatcher,
         "flash": recipe.kernels.attention == "flash",
     }
     found |= {f"model.{key}": value for key, value in plain(model).items()}
