@@ -65,13 +65,11 @@ def _start(
         environment["NCCL_DEBUG"] = "INFO"
         environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV,NET"
         environment["NCCL_DEBUG_FILE"] = str(logs / "preflight-nccl.log")
-    words = [sys.executable, "preflight/burn.py", device, depth, str(nodes), str(per_node)]
-    with (
-        open(str(logs / f"preflight-{local}.out"), "wb") as out,
-        open(str(logs / f"preflight-{local}.log"), "wb") as log,
-    ):
+    command = [sys.executable, "preflight/burn.py", device, depth, str(nodes), str(per_node)]
+    told, said = logs / f"preflight-{local}.out", logs / f"preflight-{local}.log"
+    with told.open("wb") as out, said.open("wb") as log:
         return subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
         )
 
 
