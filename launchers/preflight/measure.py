@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checks import worst_first
 from .facts import node_name
 from .figures import Figures, judge_figures
+from .finding import worst_first
 from .promise import Promise
 from .record import read, words, write
 from .transport import judge_transport
