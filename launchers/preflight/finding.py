@@ -36,7 +36,7 @@ def verdict(found: Iterable[Finding]) -> str:
 
 
 def finding(limits: Limits, check: str, good: bool | None, says: str) -> Finding:
-    """``good`` None: not known."""
+    """What a check makes of ``good``, by its limit; None: it is not known."""
     limit = limits[check]
     level = "unknown" if good is None else "pass" if good else str(limit["level"])
     return Finding(check, level, says, limit["source"])

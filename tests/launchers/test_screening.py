@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,3 +75,28 @@ def test_a_node_looks_at_itself(
 
 
 RUN = "import runpy; sys.argv[0] = 'preflight'; runpy.run_module('preflight', run_name='__main__')"
+
+
+TORCH = """
+import json, os, sys, time
+sys.exit("RuntimeError: CUDA error: ECC") if os.environ["RANK"] == "1" else time.sleep(60)
+"""
+
+
+def test_a_rank_that_fails_is_told_with_its_last_word(
+    launch_of: Callable[..., Launch], write: Callable[[Launch], Path], tmp_path: Path
+) -> None:
+    """The others are not waited for."""
+    words = (*SLURM, "gpus=2", "cluster=hgx-h100-ib", "site.preflight.depth=burn")
+    folder = write(launch_of(*words))
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(TORCH)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SLURM_PROCID": "0"}
+    environment["SLURMD_NODENAME"] = "node7"
+    command = [sys.executable, "-m", "preflight.measure", "1", "localhost", "29711"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=60)
+
+    found = json.loads((folder / "logs" / "node7" / "measured.json").read_text())
+    assert found["verdict"] == "stop"
+    says = "measuring on GPU 1 ended with status 1: RuntimeError: CUDA error: ECC"
+    assert [each["says"] for each in found["findings"] if each["level"] == "stop"] == [says]
