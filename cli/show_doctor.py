@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from llmtrain.launchers.preflight.checks import Finding
+from llmtrain.launchers.preflight.finding import Finding
 
 
 def show_findings(host: str, found: Sequence[Finding], console: Console) -> None:

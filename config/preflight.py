@@ -19,7 +19,7 @@ class Preflight:
     products on every GPU."""
     seconds: int = 120
     """So long a node may take for what it says of itself, and the nodes for each further part."""
-    exclude_days: float = 7
+    exclude_days: float = 7.0
     """So long a node that was not fit stays on the exclude list; 0: it is not put there."""
 
     def __post_init__(self) -> None:

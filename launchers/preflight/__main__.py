@@ -14,9 +14,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .checks import judge, verdict, worst_first
+from .checks import judge
 from .compare import Report, compare
 from .facts import node_name, read_facts
+from .finding import verdict, worst_first
 from .machine import Machine
 from .meeting import Answer, ask, serve
 from .promise import Limits, Promise

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
-from .facts import Facts, NicFacts
+from .facts import Facts
+from .finding import Finding, finding, shown, worst_first
 from .gpus import GpuFacts
+from .ports import judge_ports
 from .promise import Limits, Promise
-
-LAYERS = {"infiniband": "InfiniBand", "roce": "Ethernet"}
-"""Link layer of a fabric's ports; the others have their own ways."""
-DEVICES = ("infiniband", "roce", "efa", "slingshot")
-"""Fabrics whose NICs are RDMA devices."""
-LEVELS = ("stop", "warn", "unknown", "pass")
-"""The worst first."""
-
-
-class Finding(NamedTuple):
-    """One check."""
-
-    check: str
-    """Its name."""
-    level: str
-    """stop, warn, pass; unknown: it cannot be read here."""
-    says: str
-    """What was found, and what should be."""
-    source: str
-    """Where the limit was read."""
 
 
 def judge(facts: Facts, promise: Promise) -> list[Finding]:
@@ -35,29 +16,7 @@ def judge(facts: Facts, promise: Promise) -> list[Finding]:
     found = list(_host(facts, promise))
     if promise.device != "cpu":
         found += [*_gpus(facts, promise), *_health(facts, promise.limits)]
-    if promise.network in DEVICES:
-        found += [*_nics(facts, promise)]
-    if promise.network in LAYERS:
-        found += [*_transfer(facts, promise.limits)]
-    return worst_first(found)
-
-
-def worst_first(found: Iterable[Finding]) -> list[Finding]:
-    """Sorted by level."""
-    return sorted(found, key=lambda each: LEVELS.index(each.level))
-
-
-def verdict(found: Iterable[Finding]) -> str:
-    """Of the node: its worst level; what is not known does not count."""
-    levels = {each.level for each in found}
-    return "stop" if "stop" in levels else "warn" if "warn" in levels else "pass"
-
-
-def finding(limits: Limits, check: str, good: bool | None, says: str) -> Finding:
-    """``good`` None: not known."""
-    limit = limits[check]
-    level = "unknown" if good is None else "pass" if good else str(limit["level"])
-    return Finding(check, level, says, limit["source"])
+    return worst_first([*found, *judge_ports(facts, promise)])
 
 
 def _gpus(facts: Facts, promise: Promise) -> Iterator[Finding]:
@@ -103,22 +62,22 @@ def _one_gpu(gpu: GpuFacts, limits: Limits) -> Iterator[Finding]:
     where = f"GPU {gpu.number} ({gpu.pci})"
     errors = gpu.ecc_uncorrected
     good = None if errors is None else errors <= limits["ecc_uncorrected"]["value"]
-    says = f"{where}: {_shown(errors)} uncorrected ECC errors"
+    says = f"{where}: {shown(errors)} uncorrected ECC errors"
     yield finding(limits, "ecc_uncorrected", good, says)
     width = gpu.pcie_width
     wide = None if width is None else width >= limits["pcie_width"]["value"]
-    yield finding(limits, "pcie_width", wide, f"{where}: PCIe x{_shown(width)}")
+    yield finding(limits, "pcie_width", wide, f"{where}: PCIe x{shown(width)}")
     yield finding(limits, "persistence", gpu.persistent, f"{where}: persistence mode")
 
 
 def _health(facts: Facts, limits: Limits) -> Iterator[Finding]:
     graphics = facts.graphics
     trouble = graphics.remap_trouble
-    says = f"a row remapping is pending or has failed: {_shown(trouble)}"
+    says = f"a row remapping is pending or has failed: {shown(trouble)}"
     yield finding(limits, "row_remap", None if trouble is None else not trouble, says)
     state = graphics.fabric
     good = None if state in (None, "N/A") else state == limits["fabric"]["value"]
-    yield finding(limits, "fabric", good, f"NVSwitch fabric: {_shown(state)}")
+    yield finding(limits, "fabric", good, f"NVSwitch fabric: {shown(state)}")
     low = graphics.slowdown
     says = f"clocks are held low: {', '.join(low)}" if low else "no slowdown by the board"
     yield finding(limits, "slowdown", None if low is None else not low, says)
@@ -138,70 +97,24 @@ def _xids(facts: Facts, limits: Limits) -> Finding:
     return finding(limits, "xid", not hard, says)
 
 
-def _nics(facts: Facts, promise: Promise) -> Iterator[Finding]:
-    limits = promise.limits
-    nics = [nic for nic in facts.nics if not promise.hcas or nic.name in promise.hcas]
-    layer = LAYERS.get(promise.network)
-    if layer:
-        fabric = [nic for nic in nics if nic.link_layer == layer]
-        says = f"{len(fabric)} ports of {promise.nics} are {layer}"
-        yield finding(limits, "link_layer", len(fabric) >= promise.nics, says)
-    else:
-        fabric = nics
-    active = [nic for nic in fabric if nic.state == "ACTIVE"]
-    says = f"{len(active)} of {promise.nics} are active"
-    down = ", ".join(nic.name for nic in fabric if nic.state != "ACTIVE")
-    enough = len(active) >= promise.nics
-    yield finding(limits, "nic_count", enough, says + (f"; not: {down}" if down else ""))
-    for nic in active if layer else ():
-        yield from _one_nic(nic, promise)
-
-
-def _one_nic(nic: NicFacts, promise: Promise) -> Iterator[Finding]:
-    limits, wanted = promise.limits, promise.nic_gbit_per_s
-    if wanted and nic.rate_gbit_per_s is not None:
-        good = nic.rate_gbit_per_s >= wanted * limits["nic_rate_percent"]["value"] / 100
-        says = f"{nic.name}: {nic.rate_gbit_per_s:g} of {wanted:g} Gbit/s"
-        yield finding(limits, "nic_rate_percent", good, says)
-    counters = {
-        "link_downed": nic.link_downed,
-        "symbol_error": nic.symbol_error,
-        "receive_errors": nic.receive_errors,
-    }
-    for check, count in counters.items():
-        good_count = None if count is None else count <= limits[check]["value"]
-        yield finding(limits, check, good_count, f"{nic.name}: {check} {_shown(count)}")
-    if promise.network == "infiniband":
-        says = f"{nic.name}: full member of a partition: {_shown(nic.joined)}"
-        yield finding(limits, "partition", nic.joined, says)
-
-
-def _transfer(facts: Facts, limits: Limits) -> Iterator[Finding]:
-    says = "GPU memory for NICs" if facts.peer_memory else "no peer memory module; DMA-BUF, or slow"
-    yield finding(limits, "peer_memory", facts.peer_memory, says)
-    locked = facts.locked_memory
-    says = "unlimited" if locked < 0 else f"{locked} bytes: `ulimit -l unlimited`"
-    yield finding(limits, "locked_memory", locked < 0, f"locked memory {says}")
-
-
 def _host(facts: Facts, promise: Promise) -> Iterator[Finding]:
     limits, files = promise.limits, facts.open_files
     enough = files < 0 or files >= limits["open_files"]["value"]
     yield finding(limits, "open_files", enough, f"{files} open files")
     shared = facts.shared_memory_bytes
     good = None if shared is None else shared >= limits["shared_memory_bytes"]["value"]
-    yield finding(limits, "shared_memory_bytes", good, f"bytes free in /dev/shm: {_shown(shared)}")
+    yield finding(limits, "shared_memory_bytes", good, f"bytes free in /dev/shm: {shown(shared)}")
     for check in ("numa_balancing", "governor"):
         value = getattr(facts, check)
         yield finding(
             limits,
             check,
             None if value is None else value == limits[check]["value"],
-            f"{check}: {_shown(value)}",
+            f"{check}: {shown(value)}",
         )
     off = facts.clock_seconds
     on_time = None if off is None else off < limits["clock_seconds"]["value"]
-    yield finding(limits, "clock_seconds", on_time, f"clock off by (s): {_shown(off)}")
+    yield finding(limits, "clock_seconds", on_time, f"clock off by (s): {shown(off)}")
     yield from _disks(facts, promise)
 
 
@@ -213,7 +126,3 @@ def _disks(facts: Facts, promise: Promise) -> Iterator[Finding]:
         writable = folder not in facts.read_only
         says = f"{folder} takes {'a' if writable else 'no'} file"
         yield finding(promise.limits, "disk_writable", writable, says)
-
-
-def _shown(value: Any) -> str:
-    return "not known" if value is None else str(value)

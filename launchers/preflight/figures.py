@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from .checks import Finding, finding
+from .finding import Finding, finding
 from .promise import Promise
 
 

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checks import worst_first
 from .facts import node_name
 from .figures import Figures, judge_figures
+from .finding import worst_first
 from .promise import Promise
 from .record import read, words, write
 from .transport import judge_transport
@@ -37,12 +37,15 @@ def main(arguments: list[str]) -> int:
     promise, logs = Promise.from_json(asked["promise"]), Path("logs", node_name())
     logs.mkdir(parents=True, exist_ok=True)
     work = (promise.device or "cpu", asked["depth"], nodes, promise.gpus)
+    nccl = logs / "preflight-nccl.log"
+    nccl.unlink(missing_ok=True)
     ranks = [
         _start(work, number * promise.gpus + local, local, meet, logs)
         for local in range(promise.gpus)
     ]
-    report = {"number": number, **_wait(ranks, begin + 0.8 * seconds), "lines": _told(logs)}
-    found = judge_transport(_text(logs / "preflight-nccl.log"), promise) if nodes > 1 else []
+    end = _wait(ranks, begin + 0.8 * seconds, logs)
+    report = {"number": number, **end, "lines": _told(logs)}
+    found = judge_transport(_text(nccl), promise) if nodes > 1 else []
     write(KIND, {"node": node_name(), "report": report}, worst_first(found))
     if number == 0:
         _judge(words(nodes, begin + 0.9 * seconds), promise)
@@ -65,17 +68,16 @@ def _start(
         environment["NCCL_DEBUG"] = "INFO"
         environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV,NET"
         environment["NCCL_DEBUG_FILE"] = str(logs / "preflight-nccl.log")
-    words = [sys.executable, "preflight/burn.py", device, depth, str(nodes), str(per_node)]
-    with (
-        open(str(logs / f"preflight-{local}.out"), "wb") as out,
-        open(str(logs / f"preflight-{local}.log"), "wb") as log,
-    ):
+    module = (sys.executable, "-m", "preflight.burn")
+    command = [*module, device, depth, str(nodes), str(per_node)]
+    told, said = logs / f"preflight-{local}.out", logs / f"preflight-{local}.log"
+    with told.open("wb") as out, said.open("wb") as log:
         return subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
         )
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]], until: float) -> dict[str, Any]:
+def _wait(ranks: list[subprocess.Popen[bytes]], until: float, logs: Path) -> dict[str, Any]:
     """How the node's ranks ended: the first that failed and when, or that they hang."""
     while any(each.poll() is None for each in ranks):
         failed = [local for local, each in enumerate(ranks) if each.poll()]
@@ -89,7 +91,8 @@ def _wait(ranks: list[subprocess.Popen[bytes]], until: float) -> dict[str, Any]:
     hung = not failed and any(ends)
     error = "measuring has not ended in time" if hung else ""
     if failed:
-        error = f"measuring on GPU {failed[0]} ended with status {ends[failed[0]]}"
+        said = _text(logs / f"preflight-{failed[0]}.log").strip().splitlines() or ["nothing"]
+        error = f"measuring on GPU {failed[0]} ended with status {ends[failed[0]]}: {said[-1]}"
     return {"error": error, "hung": hung, "ended": time.time()}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-Limits = Mapping[str, Mapping[str, Any]]
+if TYPE_CHECKING:
+    Limits = Mapping[str, Mapping[str, Any]]
+else:  # before Python 3.9 it takes no brackets
+    Limits = Mapping
 """limits.yaml: value, level and source of each check."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .checks import Finding, verdict
+from .finding import Finding, verdict
 
 WORD = Path("control/preflight")
 """One file a node: verdict and reason in the first line, what is compared in the second."""

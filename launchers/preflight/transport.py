@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .checks import Finding, finding
+from .finding import Finding, finding
 from .promise import Promise
 
 NETWORK = re.compile(

@@ -47,7 +47,7 @@ on_hosts() {
     env -u SLURM_HOSTFILE -u SLURM_GPU_BIND -u SLURM_GPUS_PER_TASK \
         SLURM_OVERLAP=1 PYTHONDONTWRITEBYTECODE=1 \
         timeout --kill-after=10 "$preflight_seconds" srun "${step[@]}" "${shape[@]}" \
-        --ntasks-per-node=1 --kill-on-bad-exit=0 "${wrap[@]}" \
+        --ntasks-per-node=1 --kill-on-bad-exit=0 --no-kill "${wrap[@]}" \
         "$LLMTRAIN_PYTHON" -m "$@" </dev/null
 }
 

@@ -8,8 +8,9 @@ import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.place import Cluster
-from llmtrain.launchers.preflight.checks import Finding, judge
+from llmtrain.launchers.preflight.checks import judge
 from llmtrain.launchers.preflight.facts import read_facts
+from llmtrain.launchers.preflight.finding import Finding
 from llmtrain.launchers.preflight.gpus import QUERY
 from llmtrain.launchers.preflight.machine import Machine, run_command
 from llmtrain.launchers.screening import limits, promise_of

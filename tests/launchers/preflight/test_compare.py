@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from llmtrain.config.compose import compose
-from llmtrain.launchers.preflight.checks import Finding
 from llmtrain.launchers.preflight.compare import Report, compare
 from llmtrain.launchers.preflight.figures import Figures, judge_figures
+from llmtrain.launchers.preflight.finding import Finding
 from llmtrain.launchers.preflight.measure import blamed
 from llmtrain.launchers.preflight.meeting import ask, serve
 from llmtrain.launchers.screening import limits, promise_of

@@ -121,3 +121,22 @@ def test_a_log_of_binary_rubbish(tmp_path: Path) -> None:
     (tmp_path / "b.log").write_bytes(b"")
 
     assert cause_of_files([tmp_path / "a.log", tmp_path / "b.log"]).kind == "unknown"
+
+
+LAST_WORDS = {
+    "1 nodes can work; the run needs 2. Not fit: n2: /nvme: 0.0 GiB free; leave out with "
+    "--exclude=n2": ("node_failure", "n2"),
+    "0 nodes can work; the run needs 2: it is not one of them, but what all have. n1: NCCL sends "
+    "by Socket; efa is promised": ("fabric", "n1"),
+    "0 nodes can work; the run needs 2: it is not one of them, but what all have. n1: locked "
+    "memory 65536 bytes": ("node_failure", "n1"),
+}
+
+
+@pytest.mark.parametrize("line", LAST_WORDS)
+def test_what_a_preflight_ends_with(tmp_path: Path, line: str) -> None:
+    """The job's own last word."""
+    files = written({"launcher.log": f"llmtrain: n2: stop: x\nllmtrain: {line}\n"}, tmp_path)
+    cause = cause_of_files(files)
+
+    assert (cause.kind, cause.host) == LAST_WORDS[line]
