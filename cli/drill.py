@@ -34,6 +34,8 @@ def drill(
         print_json(found.as_json())
     else:
         show_drill(found, out())
+    if not found.passed and as_json:
+        raise typer.Exit(RunError.status)
     if not found.passed:
         says = f"{found.folder.name} has not survived the drill"
         raise RunError(says, hint=f"llmtrain why {found.folder}")

@@ -61,11 +61,21 @@ def cause_of_run(folder: Path, number: int | None = None) -> Cause:
     known, year = book(), year_of([*paths, folder / "events.jsonl"] if events else paths)
     again = len(all_lives) > 1
     hits = [hit for path in paths for hit in _of_log(read_log(path, year), known, life, again)]
+    hits = hits if _tasks_are_ranks(folder) else [_without_task(hit) for hit in hits]
     said = _of_events(events, folder, known)
     cause = _first([*said, *_timed(hits, said)], known, len(paths), _ranks_per_node(folder))
     if cause.hit is None and any(event.get("event") == "stopped" for event in events):
         return _nothing("none", len(paths))
     return replace(cause, host=cause.host or _node_of(paths, cause.rank))
+
+
+def _without_task(hit: Hit) -> Hit:
+    """A number that srun gives is that of a task, which has the ranks of a whole node.
+
+    What torchrun says in its block is a rank all the same.
+    """
+    from_srun = hit.line.path.name == "launcher.log" and not hit.line.text.startswith("exitcode")
+    return replace(hit, rank=None) if from_srun else hit
 
 
 def _node_of(paths: Sequence[Path], rank: int | None) -> str | None:
@@ -161,6 +171,9 @@ def _fullest(ordered: Sequence[Hit]) -> Hit:
 
 
 def _cause(hit: Hit, hits: Sequence[Hit], known: Book, read: int, per_node: int | None) -> Cause:
+    if hit.pattern.kind in FROM_OUTSIDE:
+        # Done to all of them; who happened to say it is not to blame.
+        hit = replace(hit, rank=None, host=None, gpu=None)
     gpu = hit.gpu
     if gpu is None and hit.rank is not None and per_node:
         gpu = hit.rank % per_node
@@ -190,12 +203,21 @@ def _phase(hit: Hit, known: Book) -> str | None:
 
 
 def _ranks_per_node(folder: Path) -> int | None:
+    found = _launch(folder).get("ranks_per_node")
+    return found if isinstance(found, int) else None
+
+
+def _tasks_are_ranks(folder: Path) -> bool:
+    """Whether Slurm starts the ranks itself; one task a node starts torchrun else."""
+    return "torch.distributed.run" not in _launch(folder).get("command", ())
+
+
+def _launch(folder: Path) -> dict[str, Any]:
     try:
         said = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    found = said.get("ranks_per_node") if isinstance(said, dict) else None
-    return found if isinstance(found, int) else None
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _nothing(kind: str, read: int) -> Cause:

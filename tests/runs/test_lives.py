@@ -82,3 +82,20 @@ def test_why_of_an_earlier_life(tmp_path: Path) -> None:
     assert (first.kind, first.rank, first.host) == ("out_of_memory", 3, "n2")
     with pytest.raises(RunError, match="has no life 7"):
         find_life(folder, 7)
+
+
+@pytest.mark.parametrize(
+    ("command", "rank"), [(["python", "-m", "torch.distributed.run"], None), (["bash"], 1)]
+)
+def test_a_task_is_a_rank_only_where_slurm_starts_the_ranks(
+    tmp_path: Path, command: list[str], rank: int | None
+) -> None:
+    """Below torchrun the number that srun gives is that of a node's task."""
+    folder = write(tmp_path, SLURM[:2])
+    (folder / "launch.json").write_text(json.dumps({"command": command}))
+    (folder / "logs").mkdir()
+    said = "llmtrain: life 1 begins\nsrun: error: n2: task 1: Exited with exit code 137\n"
+    (folder / "logs" / "launcher.log").write_text(said)
+
+    found = cause_of_run(folder)
+    assert (found.kind, found.host, found.rank) == ("killed", "n2", rank)

@@ -221,6 +221,8 @@ FAULTS = (
         kind="killed",
         rank=0,
         lives=(4,),
+        # None of the saves may succeed: that is what is made here.
+        words=("site.slurm.max_restarts=3",),
     ),
     Fault(
         name="two resumes at once",

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from tests.system.conftest import Bed
 
 BROKEN = """
-import os, pathlib, sys
+import os, pathlib, sys, time
 tracker = pathlib.Path("checkpoints/latest_checkpointed_iteration.txt")
 done = int(tracker.read_text()) if tracker.exists() else 0
 print("begun from", done, flush=True)
-if os.environ["RANK"] == "0" and done < {good}:
+if os.environ["RANK"] != "0":
+    time.sleep(60)
+if done < {good}:
     tracker.write_text(str(done + 10))
 sys.exit("RuntimeError: out of luck")
 """

@@ -1,0 +1,86 @@
+"""``llmtrain drill``: what was rehearsed, the lead time, the losses; 6 if anything failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llmtrain.runs.drill import drill as module
+from llmtrain.runs.drill.drill import Drill
+from llmtrain.runs.drill.rehearsal import Comparison, Rehearsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Done
+
+    Cli = Callable[..., Done]
+
+WARNED = Rehearsed(
+    name="the time limit",
+    passed=True,
+    saved=14,
+    loaded=14,
+    lead_seconds=1.25,
+    seconds=20,
+    says="",
+)
+KILLED = Rehearsed(
+    name="kill -9 of rank 1",
+    passed=False,
+    saved=20,
+    loaded=10,
+    lead_seconds=None,
+    seconds=30,
+    says="step 10 was loaded, not 20",
+)
+
+
+@pytest.fixture
+def drilled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the drill finds, and which plan it was asked to rehearse."""
+    found: dict[str, Any] = {}
+
+    def drill(real: Any, plan: Any, launch: Any, console: Any) -> Drill:
+        found["plan"] = plan
+        return Drill(
+            folder=Path("/runs/drill"),
+            rehearsed=found["rehearsed"],
+            comparison=found.get("comparison"),
+            asked_seconds=90,
+        )
+
+    monkeypatch.setattr(module, "drill", drill)
+    return found
+
+
+def test_a_drill_that_passes(cli: Cli, drilled: dict[str, Any]) -> None:
+    """Everything in a table; the small plan was rehearsed."""
+    drilled |= {"rehearsed": (WARNED,), "comparison": Comparison(steps=33, difference=0.0)}
+    said = cli("drill", "recipe=gpt-tiny")
+
+    assert said.status == 0
+    assert "warning to checkpoint: 1.2 s; the real run's script warns 90 s before" in said.out
+    assert "losses of 33 steps with and without the faults: the same" in said.out
+    assert drilled["plan"].recipe.model.name == "drill"
+
+
+@pytest.mark.parametrize(
+    ("rehearsed", "comparison"),
+    [
+        ((WARNED, KILLED), None),
+        ((WARNED,), Comparison(steps=33, difference=0.5)),
+    ],
+)
+def test_a_drill_that_fails(
+    cli: Cli, drilled: dict[str, Any], rehearsed: Any, comparison: Comparison | None
+) -> None:
+    """A fault that was not survived, or other losses."""
+    drilled |= {"rehearsed": rehearsed, "comparison": comparison}
+    said = cli("drill", "recipe=gpt-tiny", "--json")
+
+    assert said.status == 6
+    assert json.loads(said.out)["passed"] is False
