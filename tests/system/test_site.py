@@ -24,7 +24,9 @@ def test_detect_writes_a_site_that_works(bed: Bed, program: str) -> None:
     comments = file.read_text()
     for fact in ("debug: 00:30:00, 4, 2, gpu:h100:8", "short (00:30:00)", "pmix", "REQUEUE"):
         assert fact in comments
-    folder = bed.launch("found", "recipe=bed-program", program, "site=found", "site.launch=srun")
+    # Its GPUs are made of nothing.
+    words = ("site=found", "site.launch=srun", "site.preflight.policy=warn")
+    folder = bed.launch("found", "recipe=bed-program", program, *words)
     assert bed.wait(folder)["status"] == "finished"
     assert bed.start(bed.command, "site", "detect", "-o", file).returncode == 5
     assert json.loads(bed.llmtrain("site", "show", "found", "--json"))["gres"] == "gpus-per-node"
@@ -44,6 +46,7 @@ def test_without_a_slurm_nothing_is_detected(bed: Bed) -> None:
         (("gpus=6", "batch.global=12", "site.partition=debug"), "gives one job 2"),
         (("site.time_limit='2-00:00:00'",), "is above the 1-00:00:00 of gpu"),
         (("site.partition=gpus",), "is no partition"),
+        (("site.cpu_partition=cpus",), "`site.cpu_partition` = 'cpus' is no partition"),
         (("site.qos=short", "site.time_limit='01:00:00'"), "above the 00:30:00 of qos short"),
         (("site.qos=shorter",), "is no quality of service of this Slurm: normal, short"),
         (
