@@ -98,8 +98,9 @@ silent_nodes() {
     local heard
     # In a heterogeneous job a list of nodes cannot be asked.
     [[ ! ${SLURM_HET_SIZE:-} ]] || return 0
+    # Overlapping: after the loss of a node Slurm keeps the CPUs of the last step on the others.
     # shellcheck disable=SC2016
-    heard=$(env -u SLURM_HOSTFILE timeout 90 srun --nodelist="$(IFS=, && echo "${hosts[*]}")" \
+    heard=$(env -u SLURM_HOSTFILE SLURM_OVERLAP=1 timeout 90 srun --nodelist="$(IFS=, && echo "${hosts[*]}")" \
         --nodes="${#hosts[@]}" --ntasks="${#hosts[@]}" --ntasks-per-node=1 --cpus-per-task=1 \
         --kill-on-bad-exit=0 bash -c 'echo "$SLURMD_NODENAME"' 2>/dev/null) || :
     printf '%s\n' "${hosts[@]}" | grep -vxF -- "$heard"
