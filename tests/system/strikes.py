@@ -203,7 +203,7 @@ def kill_while_saving(scene: Scene) -> None:
 def resume_twice(scene: Scene) -> None:
     """The run is stopped, and two jobs at once go on with it: one of them refuses."""
     (scene.folder / "control" / "stop").touch()
-    scene.bed.wait(scene.folder)
+    scene.until(lambda: scene.bed.run("squeue", "--noheader") == "", "the end of the job")
     script = scene.folder / "job.sbatch"
     for _ in range(2):
         scene.bed.run("sbatch", script, LLMTRAIN_SETTLE_SECONDS="1")
