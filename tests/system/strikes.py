@@ -153,12 +153,17 @@ def largest(checkpoint: Path) -> Path:
     return max(checkpoint.glob("*.distcp"), key=lambda path: path.stat().st_size)
 
 
+def stop(scene: Scene) -> None:
+    """Ask the run to stop, and wait until its job is gone."""
+    (scene.folder / "control" / "stop").touch()
+    scene.until(lambda: scene.bed.run("squeue", "--noheader") == "", "the end of the job")
+
+
 def damaged(harm: Callable[[Path], None]) -> Callable[[Scene], None]:
     """The run is stopped, its newest checkpoint suffers, and it is resumed."""
 
     def strike(scene: Scene) -> None:
-        (scene.folder / "control" / "stop").touch()
-        scene.bed.wait(scene.folder)
+        stop(scene)
         harm(newest(scene))
         scene.bed.llmtrain("resume", scene.folder.name, LLMTRAIN_SETTLE_SECONDS="1")
 
@@ -202,8 +207,7 @@ def kill_while_saving(scene: Scene) -> None:
 
 def resume_twice(scene: Scene) -> None:
     """The run is stopped, and two jobs at once go on with it: one of them refuses."""
-    (scene.folder / "control" / "stop").touch()
-    scene.bed.wait(scene.folder)
+    stop(scene)
     script = scene.folder / "job.sbatch"
     for _ in range(2):
         scene.bed.run("sbatch", script, LLMTRAIN_SETTLE_SECONDS="1")
