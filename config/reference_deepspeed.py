@@ -184,7 +184,6 @@ def _one(name: str, what: str) -> Missing:
             recipe.backend.name == "deepspeed" and getattr(recipe.parallel, name) > 1
         ),
         why=f"the backend deepspeed is without {what}; megatron-core+deepspeed has it",
-        overrides=("backend.name=megatron-core+deepspeed",),
     )
 
 

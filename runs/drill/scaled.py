@@ -64,6 +64,7 @@ def scaled(plan: Plan) -> Recipe:
         "checkpoint": data["checkpoint"] | {"interval": size.interval, "keep": 3},
         "run": {"name": f"drill-{recipe.run_name}", "steps": size.steps, "seed": recipe.run.seed},
         "site": data["site"] | {"slurm": data["site"]["slurm"] | slurm},
+        "kernels": data["kernels"] | {"dispatcher": "alltoall"},
         "log": {"tensorboard": False},
         "hang": size.hang,
         "nodes": {"spare": 0},

@@ -64,8 +64,8 @@ def test_shapes_that_no_program_has() -> None:
     assert {key for key, each in deepseek.items() if each.verdict == "same"} == {
         ("megatron-lm", "core_v0.19.0"),
         ("megatron-lm", "core_v0.16.1"),
-        ("megatron-core", None),
     }
+    assert deepseek["megatron-core", None].mended == ("kernels.dispatcher=alltoall",)
     old = deepseek["megatron-lm", "v0.12.0rc3"]
     assert {reason.code for reason in old.reasons} == {"flag_unknown"}
     assert "core_v0.19.0" in old.reasons[0].hint
