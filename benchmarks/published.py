@@ -61,10 +61,18 @@ def report(found: Sequence[Prediction]) -> Iterator[str]:
     every = [pair for pairs in families.values() for pair in pairs]
     if every:
         yield line("all rows", every)
+    before = [one.pair for one in found if one.pair and not is_blackwell(one)]
+    if before and len(before) < len(every):
+        yield line("all rows before Blackwell", before)
     yield from fitted(families)
     yield from _peers(found)
     yield from _fills(found)
     yield from _refused(found)
+
+
+def is_blackwell(one: Prediction) -> bool:
+    """Whether the GPU is of the youngest architecture, whose software changes by the month."""
+    return one.point.text("gpu").upper().startswith(("B", "GB"))
 
 
 def fitted(families: Iterable[str]) -> Iterator[str]:
