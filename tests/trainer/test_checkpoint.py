@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.trainer.conftest import Lab, Trial
+
+DEEPSPEED = {"name": "megatron-core+deepspeed"}
 
 ENOUGH = 100_000
 """More steps than a test waits for."""
@@ -71,6 +75,22 @@ def test_a_damaged_checkpoint_is_set_aside(lab: Lab) -> None:
         assert (newest.parent / "step-00000002").is_dir()
 
 
+def test_a_damaged_checkpoint_of_deepspeed(lab: Lab) -> None:
+    """Its files have checksums too: one that is cut or gone, and the checkpoint before is taken."""
+    keys: dict[str, Any] = {"backend": DEEPSPEED, "optim": {"lr": 1e-2, "zero": 2}, "gpus": 2}
+    trial = lab.trial(3, checkpoint={"interval": 1, "keep": 2}, **keys).train()
+    losses, newest = trial.losses(), trial.folder / "checkpoints" / "step-00000003"
+    optimizer = newest / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
+
+    for harm in (lambda: optimizer.write_bytes(optimizer.read_bytes()[:-1]), optimizer.unlink):
+        harm()
+        trial.train()
+
+        assert trial.events()[-3:] == [("resumed", 2), ("checkpoint", 3), ("finished", 3)]
+        assert optimizer.name in trial.lines("events")[-4]["error"]
+        assert trial.losses() == losses
+
+
 def test_without_a_whole_checkpoint_nothing_is_trained(lab: Lab) -> None:
     """A run whose only checkpoint is damaged does not begin again by itself."""
     trial = lab.trial(2).train()
@@ -81,10 +101,13 @@ def test_without_a_whole_checkpoint_nothing_is_trained(lab: Lab) -> None:
     assert len(trial.lines("metrics")) == 2
 
 
-def test_kill_during_a_save(lab: Lab, shapes: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("backend", [{"name": "megatron-core"}, DEEPSPEED])
+def test_kill_during_a_save(
+    lab: Lab, shapes: dict[str, dict[str, Any]], backend: dict[str, str]
+) -> None:
     """SIGKILL while a checkpoint is written leaves the one before, and the run goes on exactly."""
-    model = shapes["gpt"] | {"hidden": 512}
-    large: dict[str, Any] = {"model": model, "checkpoint": {"interval": 1, "keep": 1}}
+    model, saves = shapes["gpt"] | {"hidden": 512}, {"interval": 1, "keep": 1}
+    large: dict[str, Any] = {"model": model, "checkpoint": saves, "backend": backend}
     trial = lab.trial(ENOUGH, **large)
 
     kill_while_writing(trial, trial.start())
