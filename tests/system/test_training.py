@@ -41,6 +41,21 @@ def test_two_nodes_train_through_the_script_with_the_losses_of_one_machine(bed: 
         assert logs == [f"rank-{rank}.log" for rank in range(4)]
 
 
+def test_deepspeeds_engine_on_two_nodes(bed: Bed) -> None:
+    """By torchrun and by srun, with the JSON of the plan: the losses of megatron-core alone."""
+    engine = ("backend=megatron-core+deepspeed", "optim.zero=2")
+    shapes = ("torchrun", "srun")
+    folders = {
+        shape: bed.launch(shape, *RECIPE, *engine, f"site.launch={shape}") for shape in shapes
+    }
+    bed.llmtrain("run", *RECIPE, "site=none", "run.name=here", "cluster=local-cpu")
+    here = next((bed.folder / "outputs").glob("here-*"))
+
+    for shape, folder in folders.items():
+        assert bed.wait(folder)["status"] == "finished"
+        assert losses(folder) == pytest.approx(losses(here), abs=1e-4), shape
+
+
 def test_the_environment_that_was_asked_for_is_on_every_node(bed: Bed, program: str) -> None:
     """The probe stores, for every node, each variable as asked and as it is."""
     folder = bed.launch("probe", "recipe=bed-program", program)
