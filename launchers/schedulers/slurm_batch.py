@@ -170,7 +170,9 @@ def _main(batch: Batch) -> Iterator[str]:
     yield "    find_folder"
     if batch.program.missing:
         yield '    ((!${#missing[@]})) || die "${missing[*]} must be given: prepare this run again"'
-    yield "    [[ ! -e control/finished ]] || return 0"
+    if site.slurm.restart != "none":
+        # Another job that was to go on comes when nothing is left to do.
+        yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
     if site.modules:
         yield "    load_modules"
