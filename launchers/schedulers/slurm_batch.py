@@ -170,8 +170,8 @@ def _main(batch: Batch) -> Iterator[str]:
     yield "    find_folder"
     if batch.program.missing:
         yield '    ((!${#missing[@]})) || die "${missing[*]} must be given: prepare this run again"'
-    if site.slurm.restart != "none":
-        # Another job that was to go on comes when nothing is left to do.
+    if site.slurm.restart in ("chain", "array"):
+        # The next job comes also when nothing is left to do.
         yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
     if site.modules:
