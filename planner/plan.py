@@ -8,6 +8,7 @@ from llmtrain.config.layout import (
     Axis,
     axes,
     data_parallel,
+    degrees,
     expert_data_parallel,
     microbatches,
     node_count,
@@ -181,7 +182,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "recipe": recipe.name,
         "gpus": recipe.gpus,
         "nodes": plan.nodes,
-        "parallel": _parallel_json(plan),
+        "parallel": {**degrees(recipe), "edp": plan.edp},
         "batch": {
             "micro": recipe.batch.micro,
             "global": recipe.batch.global_,
@@ -206,20 +207,6 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "checkpoint_bytes": checkpoint_bytes(recipe),
         "warnings": [warning.as_json() for warning in plan.warnings],
         "errors": [error.as_json() for error in plan.errors],
-    }
-
-
-def _parallel_json(plan: Plan) -> dict[str, int]:
-    parallel = plan.recipe.parallel
-    return {
-        "tp": parallel.tp,
-        "pp": parallel.pp,
-        "vpp": parallel.vpp,
-        "cp": parallel.cp,
-        "ep": parallel.ep,
-        "etp": parallel.expert_tp,
-        "dp": plan.dp,
-        "edp": plan.edp,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from llmtrain.trainer.agreement import why
+from llmtrain.trainer.checksums import summed
 
 
 @dataclass(kw_only=True, slots=True)
@@ -17,6 +18,8 @@ class Part(ABC):
 
     folder: Path
     """Where the files go."""
+    small: dict[str, bytes]
+    """Files whose bytes are there already; on the leading rank alone."""
     sums: dict[str, str] = field(default_factory=dict, init=False)
     """Checksums of the files that are written, by name."""
     error: str | None = field(default=None, init=False)
@@ -30,7 +33,7 @@ class Part(ABC):
 
     @abstractmethod
     def write_files(self) -> None:
-        """Write all files, and let go of what was to be written."""
+        """Write the files of tensors, and let go of what was to be written."""
 
     @abstractmethod
     def tell(self) -> Any:
@@ -60,6 +63,9 @@ class Part(ABC):
         """Write everything; how it went is in ``error``."""
         # The main thread asks for the error and tells the other ranks.
         try:
+            for name, content in self.small.items():
+                with summed(self.folder / name, self.sums) as stream:
+                    stream.write(content)
             self.write_files()
         except OSError as error:
             self.error = why(error)

@@ -28,8 +28,6 @@ from llmtrain.trainer.parts import Part, host_copy
 class ShardedPart(Part):
     """In the format that megatron-core calls ``torch_dist``: one file a rank, and an index."""
 
-    small: dict[str, bytes]
-    """Files that are in memory already; on the leading rank alone."""
     buckets: list[Any]
     """megatron-core's (path, name, (bytes items, tensor items)), one a file."""
     writer: Any
@@ -48,11 +46,8 @@ class ShardedPart(Part):
         torch.cuda.synchronize()
 
     def write_files(self) -> None:
-        """The small ones first."""
+        """One a bucket."""
         try:
-            for name, content in self.small.items():
-                with summed(self.folder / name, self.sums) as stream:
-                    stream.write(content)
             for _, name, items in self.buckets:
                 self._write_bucket(name, items)
         finally:

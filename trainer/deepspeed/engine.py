@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import deepspeed
 import torch
 from megatron.core.transformer.moe.moe_utils import MoEAuxLossAutoScaler
 from megatron.core.transformer.multi_token_prediction import MTPLossAutoScaler
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.trainer import weights
 from llmtrain.trainer.deepspeed.files import FilesPart, Recorder
-from llmtrain.trainer.deepspeed.optimizer import Norms
+from llmtrain.trainer.deepspeed.groups import sum_over_tensor_ranks
+from llmtrain.trainer.deepspeed.optimizer import Norms, adam
 from llmtrain.trainer.deepspeed.universal import LAYOUT, Sharding, converted
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.groups import Position
@@ -21,11 +24,30 @@ from llmtrain.trainer.groups import Position
 class DeepSpeed(ABC):
     """One rank of it; see :class:`llmtrain.trainer.engine.Engine`."""
 
-    def __init__(self, recipe: Recipe, position: Position, engine: Any, sharding: Sharding) -> None:
-        """Around what ``deepspeed.initialize`` has made of a filled model."""
-        self.recipe, self.position, self.engine = recipe, position, engine
+    def __init__(
+        self,
+        recipe: Recipe,
+        position: Position,
+        module: torch.nn.Module,
+        names: weights.Names,
+        **named: Any,
+    ) -> None:
+        """Fill ``module``, whose parameters have these ``names`` in the whole model, and hand it to
+        DeepSpeed; ``named`` is more for ``deepspeed.initialize``.
+        """
+        weights.fill(module, names, recipe, position)
+        sum_over_tensor_ranks(module.parameters())
+        self._sharding = Sharding.of(
+            weights.cuts(module, names, recipe, position), recipe, position
+        )
+        engine, *_ = deepspeed.initialize(
+            model=module,
+            model_parameters=list(module.parameters()),
+            optimizer=adam(module.named_parameters(), recipe.optim),
+            **named,
+        )
+        self.recipe, self.engine = recipe, engine
         self.norm = 0.0
-        self._sharding = sharding
         self._norms = Norms(engine, recipe.optim.clip)
         self._recorder = Recorder(engine.checkpoint_engine)
         engine.checkpoint_engine = self._recorder

@@ -59,8 +59,6 @@ class FilesPart(Part):
 
     files: dict[str, Any]
     """What each holds, by name."""
-    small: dict[str, bytes]
-    """Those whose bytes are there already; on the leading rank alone."""
 
     def copy(self) -> None:
         """Of all tensors, wherever they are."""
@@ -71,9 +69,6 @@ class FilesPart(Part):
     def write_files(self) -> None:
         """As DeepSpeed does, by ``torch.save``."""
         try:
-            for name, content in self.small.items():
-                with summed(self.folder / name, self.sums) as stream:
-                    stream.write(content)
             for name, held in self.files.items():
                 with summed(self.folder / name, self.sums) as stream:
                     raw: Any = stream

@@ -3,18 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import deepspeed
 import torch
 from deepspeed.runtime.pipe.engine import PipelineEngine
 from deepspeed.runtime.pipe.schedule import OptimizerStep
 
 from llmtrain.config.recipe import Recipe
-from llmtrain.trainer import weights
 from llmtrain.trainer.deepspeed.engine import DeepSpeed, mean
-from llmtrain.trainer.deepspeed.groups import sum_over_tensor_ranks
-from llmtrain.trainer.deepspeed.optimizer import adam
 from llmtrain.trainer.deepspeed.stages import Stages, global_names
-from llmtrain.trainer.deepspeed.universal import Sharding
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.groups import Position
@@ -26,22 +21,12 @@ class StageEngine(DeepSpeed):
     def __init__(
         self, recipe: Recipe, position: Position, device: Device, config: dict[str, Any]
     ) -> None:
-        """Build and fill this rank's stage, and hand it to DeepSpeed."""
+        """Build this rank's stage."""
         stages = Stages(recipe, position, device)
         names = global_names(stages, recipe, position)
-        weights.fill(stages, names, recipe, position)
-        sum_over_tensor_ranks(stages.parameters())
-        cuts = weights.cuts(stages, names, recipe, position)
-        sharding = Sharding.of(cuts, recipe, position)
-        engine, *_ = deepspeed.initialize(
-            model=stages,
-            model_parameters=list(stages.parameters()),
-            optimizer=adam(stages.named_parameters(), recipe.optim),
-            config=config,
-        )
+        super().__init__(recipe, position, stages, names, config=config)
         # Its schedule ends with the update: whether there is to be one is known only then.
-        engine._INSTRUCTION_MAP = {**PipelineEngine._INSTRUCTION_MAP, OptimizerStep: _later}
-        super().__init__(recipe, position, engine, sharding)
+        self.engine._INSTRUCTION_MAP = {**PipelineEngine._INSTRUCTION_MAP, OptimizerStep: _later}
 
     def gradients(self, work: Work) -> list[torch.Tensor]:
         """By DeepSpeed's schedule."""

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import deepspeed
 import torch
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import model, weights
 from llmtrain.trainer.batches import MicroBatch
 from llmtrain.trainer.deepspeed.engine import DeepSpeed, mean
-from llmtrain.trainer.deepspeed.groups import Groups, sum_over_tensor_ranks
-from llmtrain.trainer.deepspeed.optimizer import adam
-from llmtrain.trainer.deepspeed.universal import Sharding
+from llmtrain.trainer.deepspeed.groups import Groups
 from llmtrain.trainer.device import Device
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.groups import Position
@@ -23,21 +20,10 @@ class ReplicaEngine(DeepSpeed):
     def __init__(
         self, recipe: Recipe, position: Position, device: Device, config: dict[str, Any]
     ) -> None:
-        """Build and fill the model, and hand it to DeepSpeed."""
+        """Build the model."""
         (part,) = model.build(recipe, position, device)
         names = weights.global_names(part, recipe, position)
-        weights.fill(part, names, recipe, position)
-        sum_over_tensor_ranks(part.parameters())
-        cuts = weights.cuts(part, names, recipe, position)
-        sharding = Sharding.of(cuts, recipe, position)
-        engine, *_ = deepspeed.initialize(
-            model=part,
-            model_parameters=list(part.parameters()),
-            optimizer=adam(part.named_parameters(), recipe.optim),
-            config=config,
-            mpu=Groups(),
-        )
-        super().__init__(recipe, position, engine, sharding)
+        super().__init__(recipe, position, part, names, config=config, mpu=Groups())
 
     def gradients(self, work: Work) -> list[torch.Tensor]:
         """One micro-batch after the other."""
