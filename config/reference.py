@@ -5,25 +5,9 @@ Here is what neither of its engines can, and what megatron-core's own cannot; De
 :mod:`llmtrain.config.rules`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from llmtrain.config.layout import chunk_layers, total_steps
+from llmtrain.config.limit import Limit
 from llmtrain.config.recipe import Recipe
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Missing:
-    """Something that the reference trainer does not have."""
-
-    key: str
-    """The recipe key that asks for it."""
-    when: Callable[[Recipe], bool]
-    """Whether a recipe asks for it."""
-    why: str
-    """The reason, as the end of a sentence."""
-    overrides: tuple[str, ...] = ()
-    """The change that mends it, where there is one that only maps the experiment."""
 
 
 def on_cpu(recipe: Recipe) -> bool:
@@ -43,22 +27,22 @@ def scales_late(recipe: Recipe) -> bool:
 
 
 SHAPES = (
-    Missing(
+    Limit(
         key="model.positions",
         when=lambda recipe: recipe.model.positions == "alibi",
         why="megatron-core has no ALiBi",
     ),
-    Missing(
+    Limit(
         key="model.norm",
         when=lambda recipe: recipe.model.norm == "deepnorm",
         why="megatron-core has no DeepNorm (post-layer-norm with a scaled residual)",
     ),
-    Missing(
+    Limit(
         key="model.embedding_norm",
         when=lambda recipe: recipe.model.embedding_norm,
         why="megatron-core has no norm behind the embedding",
     ),
-    Missing(
+    Limit(
         # Its copy of the embedding, on the last stage, has the words' gradients summed, not these.
         key="model.mtp",
         when=lambda recipe: (
@@ -70,7 +54,7 @@ SHAPES = (
 """The model."""
 
 LAYOUT = (
-    Missing(
+    Limit(
         # ``multi_latent_attention.py``: the rotary part of the keys is whole on every rank.
         key="parallel.sequence",
         when=lambda recipe: (
@@ -82,7 +66,7 @@ LAYOUT = (
         ),
         overrides=("parallel.sequence=true",),
     ),
-    Missing(
+    Limit(
         # ``tensor_parallel/layers.py`` marks the weights of experts with ep > 1 alone.
         key="parallel.etp",
         when=lambda recipe: (
@@ -100,7 +84,7 @@ LAYOUT = (
 """How the model is cut."""
 
 KERNELS = (
-    Missing(
+    Limit(
         # ``optimizer/__init__.py``: an optimizer each, and the loss is multiplied with one's scale.
         key="precision.loss_scale",
         when=lambda recipe: (
@@ -110,36 +94,36 @@ KERNELS = (
         ),
         why="megatron-core lowers the scale of dense and of expert weights apart; a constant works",
     ),
-    Missing(
+    Limit(
         # megatron-core ``transformer_config.py``.
         key="precision.fp8.bf16_ends",
         when=lambda recipe: scales_late(recipe) and recipe.precision.fp8.bf16_ends,
         why="under delayed FP8 scaling no layer stays in bf16",
     ),
-    Missing(
+    Limit(
         key="kernels.attention",
         when=lambda recipe: recipe.kernels.attention == "fused" and on_cpu(recipe),
         why="fused attention is cuDNN's, which needs a GPU",
     ),
-    Missing(
+    Limit(
         key="kernels.attention",
         when=lambda recipe: recipe.kernels.attention == "unfused" and recipe.parallel.cp > 1,
         why="unfused attention sees its own part of a sequence only",
         overrides=("kernels.attention=auto",),
     ),
-    Missing(
+    Limit(
         key="kernels.tp_overlap",
         when=lambda recipe: recipe.kernels.tp_overlap,
         why="it does not set up Transformer Engine's user buffers",
         overrides=("kernels.tp_overlap=false",),
     ),
-    Missing(
+    Limit(
         key="kernels.cuda_graphs",
         when=lambda recipe: recipe.kernels.cuda_graphs,
         why="it captures no CUDA graphs",
         overrides=("kernels.cuda_graphs=false",),
     ),
-    Missing(
+    Limit(
         key="kernels.dispatcher",
         when=lambda recipe: recipe.kernels.dispatcher == "deepep",
         why="it does not build DeepEP",
@@ -149,7 +133,7 @@ KERNELS = (
 """Numbers and kernels."""
 
 RECOMPUTE = (
-    Missing(
+    Limit(
         # ``transformer_block.py`` asks a chunk for layers that it does not have.
         key="recompute.layers",
         when=lambda recipe: (
@@ -159,12 +143,12 @@ RECOMPUTE = (
         ),
         why="megatron-core's uniform recompute takes whole groups of layers from every chunk",
     ),
-    Missing(
+    Limit(
         key="recompute.modules",
         when=lambda recipe: recomputes(recipe, "mla_up_proj") and recipe.model.mla is None,
         why="`mla_up_proj` needs `model.mla`",
     ),
-    Missing(
+    Limit(
         # Only the grouped product of Transformer Engine leaves its activation out.
         key="recompute.modules",
         when=lambda recipe: (
@@ -177,7 +161,7 @@ RECOMPUTE = (
         ),
         why="`moe_act` needs experts in 16-bit numbers on a GPU",
     ),
-    Missing(
+    Limit(
         key="recompute.modules",
         when=lambda recipe: scales_late(recipe) and recomputes(recipe, "moe_act", "layernorm"),
         why="`moe_act` and `layernorm` are not recomputed under delayed FP8 scaling",
@@ -186,13 +170,13 @@ RECOMPUTE = (
 """What selective recompute drops; megatron-core ``transformer_config.py``."""
 
 OPTIMIZER = (
-    Missing(
+    Limit(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero > 1,
         why="megatron-core's distributed optimizer is ZeRO-1",
         overrides=("optim.zero=1",),
     ),
-    Missing(
+    Limit(
         key="optim.offload",
         when=lambda recipe: recipe.optim.offload,
         why="its optimizer stays where the weights are",
@@ -201,18 +185,18 @@ OPTIMIZER = (
 """megatron-core's optimizer."""
 
 RUN = (
-    Missing(
+    Limit(
         key="checkpoint.universal",
         when=lambda recipe: recipe.checkpoint.universal,
         why="it reads checkpoints of other layouts by itself",
         overrides=("checkpoint.universal=false",),
     ),
-    Missing(
+    Limit(
         key="optim.master",
         when=lambda recipe: not recipe.optim.master and recipe.precision.kind != "fp32",
         why="it always keeps an fp32 copy of 16-bit weights",
     ),
-    Missing(
+    Limit(
         key="run.steps",
         when=lambda recipe: total_steps(recipe) is None,
         why="its length must be given, here or as `tokens`",
@@ -233,10 +217,10 @@ def trains(recipe: Recipe) -> bool:
     return name.startswith("megatron-core") or (name == "deepspeed" and not recipe.backend.path)
 
 
-def missing(recipe: Recipe) -> tuple[Missing, ...]:
+def missing(recipe: Recipe) -> tuple[Limit, ...]:
     """What the engine of the recipe's backend cannot, whatever the recipe asks for."""
     if recipe.backend.name == "megatron-core":
         return MISSING
     from llmtrain.config.reference_deepspeed import MISSING as BY_DEEPSPEED
 
-    return (*SHARED, *BY_DEEPSPEED)
+    return BY_DEEPSPEED

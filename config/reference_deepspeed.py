@@ -2,13 +2,9 @@
 
 from math import log2
 
+from llmtrain.config.limit import Limit, half_weights
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.reference import Missing, on_cpu
-
-
-def half_weights(recipe: Recipe) -> bool:
-    """Whether weights have 16 bits."""
-    return recipe.precision.kind != "fp32"
+from llmtrain.config.reference import SHARED, on_cpu
 
 
 def to_disk(recipe: Recipe) -> bool:
@@ -36,19 +32,19 @@ def sums_in_bf16(recipe: Recipe) -> bool:
 
 
 ENGINE = (
-    Missing(
+    Limit(
         key="optim.zero",
         when=has_no_optimizer,
         why="DeepSpeed sums gradients of 16-bit weights in fp32 from ZeRO stage 1 on",
         overrides=("optim.zero=1",),
     ),
-    Missing(
+    Limit(
         key="optim.grad_dtype",
         when=sums_in_bf16,
         why="DeepSpeed's pipeline needs fp32 sums to be safe in bf16",
         overrides=("optim.grad_dtype=fp32", "optim.zero=1"),
     ),
-    Missing(
+    Limit(
         key="precision.initial_loss_scale",
         when=lambda recipe: (
             recipe.precision.kind == "fp16"
@@ -57,26 +53,26 @@ ENGINE = (
         ),
         why="DeepSpeed's JSON gives it as a power of two",
     ),
-    Missing(
+    Limit(
         key="optim.offload",
         when=lambda recipe: recipe.optim.offload and recipe.optim.zero == 0,
         why="DeepSpeed offloads what ZeRO has cut; it needs stage 1 or more",
         overrides=("optim.zero=1",),
     ),
-    Missing(
+    Limit(
         # ``runtime/zero/offload_config.py``.
         key="optim.offload_to",
         when=lambda recipe: to_disk(recipe) and recipe.optim.zero != 3,
         why="DeepSpeed offloads to NVMe with ZeRO-3 only",
         overrides=("optim.zero=3",),
     ),
-    Missing(
+    Limit(
         key="optim.offload_to",
         when=lambda recipe: to_disk(recipe) and recipe.site.nvme is None,
         why="the site names no disk of the nodes: `site.nvme`",
         overrides=("optim.offload_to=cpu",),
     ),
-    Missing(
+    Limit(
         key="precision.kind",
         when=lambda recipe: recipe.precision.kind == "fp8",
         why="DeepSpeed's JSON has fp32, fp16 and bf16",
@@ -85,32 +81,32 @@ ENGINE = (
 """Of the engine, whoever uses it."""
 
 PIPELINE = (
-    Missing(
+    Limit(
         # ``runtime/pipe/engine.py`` asserts it.
         key="optim.zero",
         when=lambda recipe: recipe.parallel.pp > 1 and recipe.optim.zero > 1,
         why="DeepSpeed's pipeline works with ZeRO 0 and 1",
         overrides=("optim.zero=1",),
     ),
-    Missing(
+    Limit(
         key="parallel.vpp",
         when=lambda recipe: recipe.parallel.vpp > 1,
         why="DeepSpeed's schedule has no virtual stages",
         overrides=("parallel.vpp=1",),
     ),
-    Missing(
+    Limit(
         # ``runtime/pipe/topology.py``: axes pipe, data, model.
         key="parallel.order",
         when=lambda recipe: recipe.parallel.pp > 1 and recipe.parallel.order != "tp-cp-ep-dp-pp",
         why="DeepSpeed's pipeline lays the ranks of a tensor parallel group together, stages apart",
         overrides=("parallel.order=tp-cp-ep-dp-pp",),
     ),
-    Missing(
+    Limit(
         key="model.mtp",
         when=lambda recipe: recipe.parallel.pp > 1 and recipe.model.mtp > 0,
         why="a stage of DeepSpeed's pipeline hands on one tensor",
     ),
-    Missing(
+    Limit(
         key="recompute.layers",
         when=lambda recipe: (
             recipe.parallel.pp > 1
@@ -124,26 +120,26 @@ PIPELINE = (
 """Of stages."""
 
 TRAINER = (
-    Missing(
+    Limit(
         # ``runtime/config.py`` (``_batch_assertion``).
         key="parallel.cp",
         when=lambda recipe: recipe.parallel.cp > 1,
         why="DeepSpeed's batch arithmetic takes context parallel ranks for replicas",
     ),
-    Missing(
+    Limit(
         key="parallel.ep",
         when=lambda recipe: recipe.parallel.ep > 1,
         why="DeepSpeed cuts and saves the experts of its own layers only, not megatron-core's",
         overrides=("parallel.ep=1",),
     ),
-    Missing(
+    Limit(
         # ``ops/aio``: the op is built on first use, with libaio; the buffers are pinned.
         key="optim.offload_to",
         when=lambda recipe: to_disk(recipe) and on_cpu(recipe),
         why="DeepSpeed reaches a disk through async_io, compiled code that pins a GPU's buffers",
         overrides=("optim.offload_to=cpu",),
     ),
-    Missing(
+    Limit(
         # ``ops/op_builder/quantizer.py``.
         key="optim.zero",
         when=lambda recipe: recipe.optim.plus is not None and on_cpu(recipe),
@@ -154,19 +150,19 @@ TRAINER = (
             "optim.quantized_gradients=false",
         ),
     ),
-    Missing(
+    Limit(
         # ``runtime/engine.py`` (``_do_sanity_check``) asks the processor for products in fp16.
         key="precision.kind",
         when=lambda recipe: recipe.precision.kind == "fp16" and on_cpu(recipe),
         why="DeepSpeed refuses fp16 on a CPU",
     ),
-    Missing(
+    Limit(
         key="optim.zero",
         when=lambda recipe: recipe.optim.zero == 0 and half_weights(recipe),
         why="without ZeRO DeepSpeed has no norm of 16-bit gradients that a guard could look at",
         overrides=("optim.zero=1",),
     ),
-    Missing(
+    Limit(
         key="optim.overlap_param_gather",
         when=lambda recipe: recipe.optim.overlap_param_gather and recipe.optim.zero < 3,
         why="DeepSpeed gathers weights behind the update; with ZeRO-3 as they are needed",
@@ -176,9 +172,9 @@ TRAINER = (
 """Of the trainer around the engine."""
 
 
-def _one(name: str, what: str) -> Missing:
+def _one(name: str, what: str) -> Limit:
     """A degree of parallelism that plain DeepSpeed has not."""
-    return Missing(
+    return Limit(
         key=f"parallel.{name}",
         when=lambda recipe: (
             recipe.backend.name == "deepspeed" and getattr(recipe.parallel, name) > 1
@@ -188,9 +184,10 @@ def _one(name: str, what: str) -> Missing:
 
 
 MISSING = (
+    *SHARED,
     *ENGINE,
     *PIPELINE,
     *TRAINER,
     _one("tp", "tensor parallel"),
 )
-"""All of it."""
+"""What the trainer cannot with DeepSpeed's engine."""

@@ -3,14 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from llmtrain.config.limit import Limit, half_weights
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.reference import SHARED, trains
-from llmtrain.config.reference_deepspeed import ENGINE as OF_ENGINE
-from llmtrain.config.reference_deepspeed import MISSING
-from llmtrain.planner.limits import Limit, half_weights, limits_of
-
-ENGINE = limits_of(OF_ENGINE)
-"""Of the engine, whoever uses it."""
+from llmtrain.config.reference import trains
+from llmtrain.config.reference_deepspeed import ENGINE, MISSING
 
 
 def _one(name: str, what: str) -> Limit:
@@ -55,7 +51,7 @@ def _when(limit: Limit, asked: Callable[[Recipe], bool]) -> Limit:
 
 
 LIMITS = (
-    *(_when(limit, trains) for limit in limits_of((*SHARED, *MISSING))),
+    *(_when(limit, trains) for limit in MISSING),
     *(_when(limit, lambda recipe: not trains(recipe)) for limit in SCRIPT),
 )
 """``backend.path`` decides whose program it is."""

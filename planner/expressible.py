@@ -6,8 +6,9 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from llmtrain.config.errors import Problem, Repair
+from llmtrain.config.limit import Limit
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.limits import VERSIONS, Limit, version_of
+from llmtrain.planner.limits import VERSIONS, version_of
 
 LIMITS = MappingProxyType(
     {

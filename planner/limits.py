@@ -4,13 +4,11 @@ Here is what several programs share; each has a module with a table of its own. 
 programs' own code at the versions named here.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from llmtrain.config.layout import chunk_layers, total_steps
+from llmtrain.config.limit import Limit, half_weights
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.reference import Missing
 
 VERSIONS = MappingProxyType(
     {
@@ -21,30 +19,6 @@ VERSIONS = MappingProxyType(
 """Versions of a backend whose flags are known, the newest first."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limit:
-    """Something that a program cannot do."""
-
-    key: str
-    """The recipe key that asks for it."""
-    when: Callable[[Recipe], bool]
-    """Whether a recipe asks for it."""
-    why: str
-    """The reason, as the end of a sentence."""
-    nearly: str = ""
-    """What the program does in its place where the recipe accepts that; empty: nothing."""
-    overrides: tuple[str, ...] = ()
-    """The change that mends it, where there is one that only maps the experiment."""
-
-
-def limits_of(missing: tuple[Missing, ...]) -> tuple[Limit, ...]:
-    """What the reference trainer refuses, as limits of its backend."""
-    return tuple(
-        Limit(key=each.key, when=each.when, why=each.why, overrides=each.overrides)
-        for each in missing
-    )
-
-
 def version_of(recipe: Recipe) -> str:
     """The version of the recipe's backend: the one it names, else the newest that is known."""
     return recipe.backend.version or VERSIONS[recipe.backend.name][0]
@@ -53,11 +27,6 @@ def version_of(recipe: Recipe) -> str:
 def is_uneven(recipe: Recipe) -> bool:
     """Whether some stage or chunk has fewer layers than another."""
     return len(set(chunk_layers(recipe) or ())) > 1
-
-
-def half_weights(recipe: Recipe) -> bool:
-    """Whether weights have 16 bits."""
-    return recipe.precision.kind != "fp32"
 
 
 def warms_up_too_long(recipe: Recipe) -> bool:

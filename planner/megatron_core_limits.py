@@ -1,7 +1,6 @@
 """What the reference trainer cannot do: what it refuses itself."""
 
 from llmtrain.config.reference import MISSING
-from llmtrain.planner.limits import limits_of
 
-LIMITS = limits_of(MISSING)
+LIMITS = MISSING
 """The reference trainer with megatron-core's own engine."""

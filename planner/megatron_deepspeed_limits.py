@@ -1,11 +1,11 @@
 """What Megatron-DeepSpeed cannot do under ``--deepspeed``."""
 
-from llmtrain.planner.deepspeed_limits import ENGINE
+from llmtrain.config.limit import Limit
+from llmtrain.config.reference_deepspeed import ENGINE
 from llmtrain.planner.limits import (
     MEGATRON_RUN,
     MEGATRON_SHAPES,
     MISSING_SHAPES,
-    Limit,
     is_uneven,
 )
 

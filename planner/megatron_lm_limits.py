@@ -1,11 +1,11 @@
 """What Megatron-LM cannot do: its flags, and what its validation asserts."""
 
+from llmtrain.config.limit import Limit
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.limits import (
     MEGATRON_RUN,
     MEGATRON_SHAPES,
     MISSING_SHAPES,
-    Limit,
     version_of,
 )
 
