@@ -59,11 +59,11 @@ outcome() {
 
 # Writes how the ranks ended, where they have not: only llmtrain's trainer does, while it lives.
 record() {
-    local last
+    local last first=" with status $status"
     last=$(tail -n 1 events.jsonl)
     if [[ $1 == failed ]]; then
-        [[ $last == *'"event": "failed"'* ]] ||
-            event failed "\"error\": \"the ranks ended with status $status\""
+        [[ ! -s control/failed-$life ]] || first=": $(<"control/failed-$life")"
+        [[ $last == *'"event": "failed"'* ]] || event failed "\"error\": \"the ranks ended$first\""
     elif [[ $last =~ \"event\":\ \"(launched|preflight)\" ]]; then
         case $1 in
         interrupted) event stopped '"reason": "time limit"' ;;

@@ -22,6 +22,12 @@ tell_ranks() {
     done
 }
 
+# Slurm ends the other tasks when one has failed, and srun's status is the largest: the first counts.
+tell_of_failure() {
+    local says="task $SLURM_PROCID on ${SLURMD_NODENAME:-$(hostname)} with status $1"
+    (set -o noclobber && echo "$says" >"control/failed-${LLMTRAIN_LIFE:-}") 2>/dev/null || :
+}
+
 interrupted=0
 trap 'interrupted=1; tell_ranks' USR1
 # Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
@@ -36,6 +42,7 @@ while :; do
     wait "$child" || status=$?
     if ((!interrupted)); then
         ((status || SLURM_PROCID)) || : >"control/ended-${LLMTRAIN_LIFE:-}"
+        ((!status)) || tell_of_failure "$status"
         exit "$status"
     fi
     interrupted=0
