@@ -85,16 +85,6 @@ LAYOUT = (
 
 KERNELS = (
     Limit(
-        # ``optimizer/__init__.py``: an optimizer each, and the loss is multiplied with one's scale.
-        key="precision.loss_scale",
-        when=lambda recipe: (
-            recipe.precision.kind == "fp16"
-            and recipe.precision.loss_scale is None
-            and recipe.parallel.ep > 1
-        ),
-        why="megatron-core lowers the scale of dense and of expert weights apart; a constant works",
-    ),
-    Limit(
         # megatron-core ``transformer_config.py``.
         key="precision.fp8.bf16_ends",
         when=lambda recipe: scales_late(recipe) and recipe.precision.fp8.bf16_ends,
@@ -180,6 +170,16 @@ OPTIMIZER = (
         key="optim.offload",
         when=lambda recipe: recipe.optim.offload,
         why="its optimizer stays where the weights are",
+    ),
+    Limit(
+        # ``optimizer/__init__.py``: an optimizer each, and the loss is multiplied with one's scale.
+        key="precision.loss_scale",
+        when=lambda recipe: (
+            recipe.precision.kind == "fp16"
+            and recipe.precision.loss_scale is None
+            and recipe.parallel.ep > 1
+        ),
+        why="megatron-core lowers the scale of dense and of expert weights apart; a constant works",
     ),
 )
 """megatron-core's optimizer."""

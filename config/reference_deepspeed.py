@@ -127,10 +127,32 @@ TRAINER = (
         why="DeepSpeed's batch arithmetic takes context parallel ranks for replicas",
     ),
     Limit(
-        key="parallel.ep",
-        when=lambda recipe: recipe.parallel.ep > 1,
-        why="DeepSpeed cuts and saves the experts of its own layers only, not megatron-core's",
-        overrides=("parallel.ep=1",),
+        # Its groups of experts are parts of the replicas of one tensor parallel rank.
+        key="parallel.etp",
+        when=lambda recipe: (
+            recipe.parallel.ep > 1 and recipe.parallel.expert_tp != recipe.parallel.tp
+        ),
+        why="DeepSpeed's experts are cut over tensor parallel ranks as the other weights are",
+        overrides=("parallel.etp=null",),
+    ),
+    Limit(
+        # ``runtime/zero/stage3.py`` (``_grad_norm_counts_every_rank``).
+        key="optim.zero",
+        when=lambda recipe: (
+            recipe.optim.zero == 3 and recipe.parallel.ep > 1 and recipe.parallel.tp > 1
+        ),
+        why="DeepSpeed's ZeRO-3 takes every tensor parallel rank's experts for whole ones",
+        overrides=("optim.zero=2",),
+    ),
+    Limit(
+        # ``runtime/engine.py`` (``_validate_zero3_moe_compatibility``).
+        key="optim.zero",
+        when=lambda recipe: (
+            recipe.parallel.ep > 1
+            and (recipe.optim.quantized_gradients or recipe.optim.secondary_partition > 1)
+        ),
+        why="DeepSpeed's ZeRO++ quantizes no gradients of experts and has no second partition",
+        overrides=("optim.secondary_partition=1", "optim.quantized_gradients=false"),
     ),
     Limit(
         # ``ops/aio``: the op is built on first use, with libaio; the buffers are pinned.

@@ -6,7 +6,8 @@ against the bytes of its tensors on a CPU (tests/trainer/test_engine_bytes.py).
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.reference import trains
-from llmtrain.planner.model_states import gradient_bytes, optimizer_bytes
+from llmtrain.planner.candidate import candidate_of
+from llmtrain.planner.model_states import gradient_bytes, optimizer_bytes, sharded
 from llmtrain.planner.numeric import Quantity, choose, smallest
 from llmtrain.planner.parameters import Count, rank_parameters
 from llmtrain.planner.setting import Setting
@@ -50,14 +51,14 @@ def engine_bytes(recipe: Recipe, setting: Setting, parameters: Count) -> Quantit
     reduces = choose(zero > 0, 1, choose(setting.layout.dp > 1, 1, 0))
     filled = bucket * choose(zero < 2, sums, width) * twice * reduces
     waiting = bucket * choose(zero < 2, width * (width < sums), width)
-    shard = choose(zero == 1, 4 * parameters.total / setting.layout.dp, 0)
+    shard = choose(zero == 1, sharded(setting.layout, parameters, 4, 1), 0)
     live = choose(zero > 2, smallest(parameters.total, LIVE_PARAMETERS) * width, 0)
     return filled + waiting + shard + live
 
 
-def host_bytes(recipe: Recipe, parameters: Count, replicas: float) -> int:
+def host_bytes(recipe: Recipe, parameters: Count) -> int:
     """Bytes of a rank in host memory: offloaded states, their gradients, weights on their way."""
     if not recipe.optim.offload:
         return 0
     each = optimizer_bytes(recipe) + 4 + recipe.precision.weight_bytes
-    return round(parameters.total * each / replicas)
+    return round(sharded(candidate_of(recipe), parameters, each, 1))

@@ -94,8 +94,7 @@ def model_states(recipe: Recipe, parameters: Count) -> Memory:
 def _states(recipe: Recipe, setting: Setting, parameters: Count) -> Memory:
     each, layout = bytes_each(recipe), setting.layout
     # A CPU's host memory is the only one there is.
-    replicas = layout.dp * layout.cp
-    beside = host_bytes(recipe, parameters, replicas) if recipe.cluster.device == "cpu" else 0
+    beside = host_bytes(recipe, parameters) if recipe.cluster.device == "cpu" else 0
     return Memory(
         weights=_whole(sharded(layout, parameters, each.weight, 3)),
         gradients=_whole(sharded(layout, parameters, each.gradient, 2)),

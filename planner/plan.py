@@ -112,9 +112,8 @@ class Plan:
     @property
     def host_memory_bytes(self) -> int | None:
         """On one node: the optimizer's states where they are offloaded; None where they are not."""
-        replicas = self.dp * self.recipe.parallel.cp
         most = max(
-            host_bytes(self.recipe, rank_parameters(self.recipe, stage.number), replicas)
+            host_bytes(self.recipe, rank_parameters(self.recipe, stage.number))
             for stage in self.stages
         )
         return self.ranks_per_node * most if most else None

@@ -4,6 +4,7 @@ Names: deepspeed 0.19.8, ``runtime/engine.py`` (``_get_ckpt_name``, ``_get_rank_
 ``runtime/pipe/module.py`` (``ckpt_layer_path``) and ``checkpoint/ds_to_universal.py``.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from llmtrain.runs.checkpoints.tensors import DTYPES, Tensor
 MODEL = re.compile(r"(?:zero_pp_rank_(?P<dp>\d+)_)?mp_rank_(?P<mp>\d+)_model_states\.pt")
 OPTIMIZER = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_?optim_states\.pt")
 LAYER = re.compile(r"layer_(\d+)-(?:model_(\d+)-)?model_states\.pt")
+LAYOUT = "layout.json"
+"""By which the reference trainer says what DeepSpeed's files do not: expert parallel ranks."""
 PARTS = ("fp32.pt", "exp_avg.pt", "exp_avg_sq.pt")
 """What a universal checkpoint has of each parameter."""
 
@@ -37,6 +40,7 @@ def read_deepspeed(folder: Path, step: int | None) -> Stored:
         names = sorted(each.name for each in _in(folder))
         state = _first_state(folder, names)
         found |= _of_state(state, names, step)
+        found["layout"] |= _expert_ranks(folder)
         expected = sorted(_universal_files(folder, state) if universal else _files(found, names))
         found["files"] = len(expected)
         for name in expected:
@@ -58,6 +62,16 @@ def _first_state(folder: Path, names: list[str]) -> Mapping[Any, Any]:
     if not isinstance(state, Mapping):
         raise Damage(f"{first} holds no state")
     return state
+
+
+def _expert_ranks(folder: Path) -> dict[str, int]:
+    try:
+        said = json.loads((folder / LAYOUT).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Damage(f"{LAYOUT} cannot be read: {error}") from None
+    return {"ep": int(said["ep"])} if isinstance(said, dict) and "ep" in said else {}
 
 
 def _of_state(state: Mapping[Any, Any], names: list[str], step: int | None) -> dict[str, Any]:

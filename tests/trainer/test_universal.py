@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 BACKEND = {"name": "megatron-core+deepspeed"}
 
 
-def layout(gpus: int, zero: int, **parallel: int) -> dict[str, Any]:
+def layout(gpus: int, zero: int, **parallel: Any) -> dict[str, Any]:
     """Recipe keys."""
     return {"gpus": gpus, "optim": {"lr": 3e-3, "zero": zero}, "parallel": parallel}
 
@@ -29,6 +29,19 @@ CHAINS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
         "gpt",
         (layout(4, 1, pp=2), layout(2, 1, pp=2), layout(4, 1, pp=2, tp=2), layout(4, 1, pp=4)),
     ),
+    "experts": (
+        "experts",
+        (
+            layout(4, 1, ep=2),
+            layout(2, 1, ep=2),
+            layout(4, 2, ep=2, tp=2, sequence=True),
+            layout(2, 2, tp=2, sequence=True),
+            layout(4, 2, ep=4),
+        ),
+    ),
+    "experts and stages": ("experts", (layout(4, 1, pp=2, ep=2), layout(2, 1, pp=2))),
+    "ZeRO-3, experts": ("experts", (layout(2, 3), layout(1, 3))),
+    "experts without ZeRO": ("experts", (layout(4, 0, ep=2), layout(2, 0, ep=2))),
     "ZeRO-3": ("gpt", (layout(2, 3), layout(1, 3), layout(2, 3))),
     "without ZeRO": ("gpt", (layout(2, 0), layout(1, 0))),
 }
@@ -64,14 +77,21 @@ def test_a_run_goes_on_in_another_layout(
         (layout(2, 1), layout(2, 3), "was written with ZeRO-1 or 2, and this run is with ZeRO-3"),
         (layout(1, 0), layout(1, 1), "was written without ZeRO, and this run is with ZeRO-1 or 2"),
         (layout(2, 3, tp=2), layout(4, 3, tp=2), "ZeRO-3 with tensor parallel in its own layout"),
+        (layout(2, 3, ep=2), layout(4, 3, ep=2), "ZeRO-3 with expert parallel in its own layout"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
-    lab: Lab, before: dict[str, Any], after: dict[str, Any], says: str
+    lab: Lab,
+    shapes: dict[str, dict[str, Any]],
+    before: dict[str, Any],
+    after: dict[str, Any],
+    says: str,
 ) -> None:
     """The run fails with the reason; the checkpoint stays as it is."""
-    trial = lab.trial(1, backend=BACKEND, **before).train()
-    trial.change(steps=2, backend=BACKEND, **after)
+    shape = "experts" if before["parallel"].get("ep") else "gpt"
+    same: dict[str, Any] = {"model": shapes[shape], "backend": BACKEND}
+    trial = lab.trial(1, **same, **before).train()
+    trial.change(steps=2, **same, **after)
 
     assert any(trial.statuses(after["gpus"]))
     assert says in trial.lines("events")[-1]["error"]

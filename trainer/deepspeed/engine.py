@@ -13,12 +13,16 @@ from megatron.core.transformer.multi_token_prediction import MTPLossAutoScaler
 
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import weights
+from llmtrain.trainer.deepspeed import experts
 from llmtrain.trainer.deepspeed.files import FilesPart, Recorder
 from llmtrain.trainer.deepspeed.groups import sum_over_tensor_ranks
 from llmtrain.trainer.deepspeed.optimizer import Norms, adam
 from llmtrain.trainer.deepspeed.universal import LAYOUT, Sharding, converted
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.groups import Position
+
+KIND = ("weight_decay", "moe", "name")
+"""What makes a group of parameters what it is."""
 
 
 class DeepSpeed(ABC):
@@ -37,15 +41,18 @@ class DeepSpeed(ABC):
         """
         weights.fill(module, names, recipe, position)
         sum_over_tensor_ranks(module.parameters())
-        self._sharding = Sharding.of(
-            weights.cuts(module, names, recipe, position), recipe, position
-        )
-        engine, *_ = deepspeed.initialize(
-            model=module,
-            model_parameters=list(module.parameters()),
-            optimizer=adam(module.named_parameters(), recipe.optim),
-            **named,
-        )
+        called = experts.called(names)
+        cuts = weights.cuts(module, names, recipe, position)
+        cuts = {called[name]: cut for name, cut in cuts.items()}
+        self._sharding = Sharding.of(cuts, recipe, position)
+        with experts.known(module, recipe.optim.zero):
+            engine, *_ = deepspeed.initialize(
+                model=module,
+                model_parameters=list(module.parameters()),
+                optimizer=adam(module.named_parameters(), recipe.optim),
+                **named,
+            )
+        experts.rename(engine, called)
         self.recipe, self.engine = recipe, engine
         self.norm = 0.0
         self._norms = Norms(engine, recipe.optim.clip)
@@ -53,7 +60,8 @@ class DeepSpeed(ABC):
         engine.checkpoint_engine = self._recorder
         # It would put its scripts beside the checkpoints.
         engine._copy_recovery_script = lambda folder: None
-        self._decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
+        groups = engine.optimizer.param_groups
+        self._kinds = [{key: group[key] for key in KIND if key in group} for group in groups]
 
     @property
     def loss_scale(self) -> float:
@@ -62,11 +70,8 @@ class DeepSpeed(ABC):
 
     def forward_backward(self, work: Work, rate: float) -> list[torch.Tensor]:
         """By DeepSpeed's schedule; the update is left."""
-        groups = self.engine.optimizer.param_groups
-        for group, decay in zip(groups, self._decays, strict=True):
+        for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-            # With stage 3 a universal checkpoint gives every group what the first one had.
-            group["weight_decay"] = decay
         micro, replicas = self.recipe.batch.micro, self.engine.dp_world_size
         # A batch ramp changes the number of micro-batches.
         self.engine.set_train_batch_size(work.count * micro * replicas)
@@ -104,11 +109,18 @@ class DeepSpeed(ABC):
     def part(self, folder: Path, facts: dict[str, Any]) -> FilesPart:
         """DeepSpeed's own files; the folder's name is what it calls a tag."""
         more = {**facts, "universal_checkpoint_info": self._sharding.info}
-        files = self._recorder.record(
-            lambda: self.engine.save_checkpoint(
-                str(folder.parent), tag=folder.name, client_state=more, save_latest=False
+        with experts.hidden(self.engine):
+            files = self._recorder.record(
+                lambda: self.engine.save_checkpoint(
+                    str(folder.parent), tag=folder.name, client_state=more, save_latest=False
+                )
             )
-        )
+        if self._keeps_experts and experts.leads():
+            files[experts.file_name()] = experts.state(self.engine.module, self.engine.optimizer)
+        if self.recipe.optim.zero < 3 and experts.own(self.engine.module):
+            for held in files.values():
+                for shapes in held.get("param_shapes") or ():
+                    experts.of_every_rank(shapes, self.recipe.model.experts or 0)
         layout = {LAYOUT: self._sharding.layout.text()} if torch.distributed.get_rank() == 0 else {}
         return FilesPart(folder=folder, files=files, small=layout)
 
@@ -117,16 +129,41 @@ class DeepSpeed(ABC):
         with converted(path, self._sharding) as (readable, universal):
             # The configuration is asked each time.
             self.engine._config.load_universal_checkpoint = universal
-            _, facts = self.engine.load_checkpoint(
-                str(readable.parent),
-                tag=readable.name,
-                load_lr_scheduler_states=False,
-                # The empty entries are missing, see Recorder.
-                load_module_strict=False,
-            )
+            with experts.hidden(self.engine):
+                _, facts = self.engine.load_checkpoint(
+                    str(readable.parent),
+                    tag=readable.name,
+                    load_lr_scheduler_states=False,
+                    # The empty entries are missing, see Recorder.
+                    load_module_strict=False,
+                )
         self.engine._config.load_universal_checkpoint = False
+        self._restore_experts(path)
+        self._restore_kinds()
         part_steps(self.engine.optimizer)
         return {"step": facts["step"], "more": facts["more"]}
+
+    @property
+    def _keeps_experts(self) -> bool:
+        """Whether DeepSpeed's files hold the first replica's experts only: without ZeRO."""
+        return self.recipe.optim.zero == 0 and bool(experts.own(self.engine.module))
+
+    def _restore_experts(self, path: Path) -> None:
+        """This rank's, where the files that all replicas read have those of the first."""
+        module, optimizer = self.engine.module, self.engine.optimizer
+        if self._keeps_experts:
+            held = torch.load(path / experts.file_name(), weights_only=True)
+            experts.put_back(module, optimizer, held)
+        elif self.recipe.optim.zero < 3 and experts.own(module):
+            optimizer.update_lp_params()
+
+    def _restore_kinds(self) -> None:
+        """What a universal checkpoint gives every group as the same group of its writer had it,
+        or with stage 3 as the first one had it."""
+        for group, kind in zip(self.engine.optimizer.param_groups, self._kinds, strict=True):
+            for key in KIND:
+                group.pop(key, None)
+            group |= kind
 
 
 def part_steps(optimizer: Any) -> None:

@@ -7,20 +7,28 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from deepspeed.moe.utils import is_moe_param
 from megatron.core import parallel_state
 
 from llmtrain.config.training import Optim
+from llmtrain.trainer.deepspeed.experts import group_name
 
 
 def adam(params: Iterable[tuple[str, torch.nn.Parameter]], optim: Optim) -> torch.optim.AdamW:
-    """torch's, which needs no compiler; no decay of biases and norms, as megatron-core's."""
-    every = list(params)
-    groups: list[dict[str, Any]] = [
-        {"params": [param for name, param in every if decays(name, param)]},
-        {"params": [param for name, param in every if not decays(name, param)], "weight_decay": 0},
-    ]
+    """torch's, which needs no compiler; no decay of biases and norms, as megatron-core's.
+
+    Experts are apart in every layout, as a universal checkpoint wants it; those that other ranks
+    have not are marked as DeepSpeed marks its own.
+    """
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, param in params:
+        kind = decays(name, param), ".experts." in name
+        group = groups.setdefault(kind, {"params": []})
+        group["params"].append(param)
+        group |= {} if kind[0] else {"weight_decay": 0}
+        group |= {"moe": True, "name": group_name()} if is_moe_param(param) else {}
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        list(groups.values()),
         lr=optim.lr,
         betas=(optim.beta1, optim.beta2),
         eps=optim.eps,
@@ -95,17 +103,19 @@ def _nothing() -> None:
 def norm_of(params: Iterable[torch.nn.Parameter]) -> float:
     """Norm of the gradients of the whole model, of which each rank has ``params``.
 
-    What several tensor parallel ranks or stages hold is counted once.
+    What several tensor parallel ranks or stages hold is counted once; of experts each rank's own.
     """
     first = parallel_state.get_tensor_model_parallel_rank() == 0
     pairs = [(param, param.grad) for param in params if param.grad is not None]
-    total = torch.zeros(1, dtype=torch.float64, device=pairs[0][1].device)
+    own, shared = torch.zeros(2, 1, dtype=torch.float64, device=pairs[0][1].device)
     for param, gradient in pairs:
         copied = getattr(param, "ds_pipe_replicated", False)
         if not copied and (first or getattr(param, "tensor_model_parallel", False)):
+            total = own if is_moe_param(param) else shared
             total += gradient.double().square().sum()
-    dist.all_reduce(total, group=parallel_state.get_model_parallel_group())
-    return float(total.sqrt())
+    dist.all_reduce(shared, group=parallel_state.get_model_parallel_group())
+    dist.all_reduce(own, group=parallel_state.get_expert_tensor_model_pipeline_parallel_group())
+    return float((own + shared).sqrt())
 
 
 VETOED: dict[str, Callable[[], Any]] = {

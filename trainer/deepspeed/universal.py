@@ -46,6 +46,8 @@ class Layout:
     """Tensor parallel ranks."""
     layers: tuple[int, ...]
     """Layers of each stage."""
+    ep: int = 1
+    """Expert parallel ranks."""
 
     @classmethod
     def of(cls, recipe: Recipe, position: Position) -> "Layout":
@@ -56,6 +58,7 @@ class Layout:
             sharded=zero == 3,
             tp=position.tp_size,
             layers=chunk_layers(recipe) or (),
+            ep=position.ep_size,
         )
 
     @classmethod
@@ -157,6 +160,8 @@ def convert(path: Path, universal: Path, written: Layout, wanted: Layout) -> str
         return f"{path.name} was written {zero(written)}, and this run is {zero(wanted)}"
     if wanted.sharded and max(written.tp, wanted.tp) > 1:
         return f"{path.name}: DeepSpeed reads ZeRO-3 with tensor parallel in its own layout only"
+    if wanted.sharded and max(written.ep, wanted.ep) > 1:
+        return f"{path.name}: DeepSpeed reads ZeRO-3 with expert parallel in its own layout only"
     shutil.rmtree(universal, ignore_errors=True)
     words = ["--input_folder", str(path), "--output_folder", str(universal)]
     done = subprocess.run(
