@@ -180,7 +180,9 @@ TRAINER = (
     ),
     Limit(
         key="optim.zero",
-        when=lambda recipe: recipe.optim.zero == 0 and half_weights(recipe),
+        when=lambda recipe: (
+            recipe.optim.zero == 0 and half_weights(recipe) and not has_no_optimizer(recipe)
+        ),
         why="without ZeRO DeepSpeed has no norm of 16-bit gradients that a guard could look at",
         overrides=("optim.zero=1",),
     ),

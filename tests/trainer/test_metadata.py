@@ -328,19 +328,19 @@ def test_the_trainers_deepspeed_checkpoints(
     module_lab: Lab, shapes: dict[str, dict[str, Any]]
 ) -> None:
     """Layout and stage of ZeRO are read from DeepSpeed's files, of a pipeline and experts too."""
-    for zero, keys in (
-        (3, {"gpus": 2}),
-        (1, {"gpus": 4, "parallel": {"tp": 2, "pp": 2}}),
-        (1, {"gpus": 2, "parallel": {"ep": 2}}),
-        (3, {"gpus": 2, "parallel": {"ep": 2}}),
+    for zero, gpus, parallel in (
+        (3, 2, {}),
+        (1, 4, {"tp": 2, "pp": 2}),
+        (1, 2, {"ep": 2}),
+        (3, 2, {"ep": 2}),
     ):
-        experts = "ep" in keys.get("parallel", {})
+        experts = "ep" in parallel
         same: dict[str, Any] = {
             "model": shapes["experts" if experts else "llama"],
             "backend": {"name": "megatron-core+deepspeed"},
             "optim": {"lr": 1e-2, "zero": zero},
         }
-        trial = module_lab.trial(1, **same, **keys).train()
+        trial = module_lab.trial(1, **same, gpus=gpus, parallel=parallel).train()
         found = read(trial.folder / "checkpoints" / "step-00000001")
 
         assert (found.format, found.step, found.damage) == ("deepspeed", 1, None)
