@@ -46,6 +46,9 @@ MODEL = {
 }
 """A LLaMA of 4 million parameters."""
 
+EXPERTS = MODEL | {"experts": 8, "topk": 2, "moe_ffn": 176}
+"""The same with experts, of which two are as wide as half its feed-forward."""
+
 ENGINES: dict[str, tuple[tuple[str, int], ...]] = {
     "dp 2": (("megatron-core", 0), ("deepspeed", 0)),
     "dp 2, optimizer cut": (("megatron-core", 1), ("deepspeed", 1)),
@@ -53,10 +56,16 @@ ENGINES: dict[str, tuple[tuple[str, int], ...]] = {
     "dp 2, weights cut": (("deepspeed", 3),),
     "tp 2": (("megatron-core", 0), ("megatron-core+deepspeed", 0)),
     "pp 2": (("megatron-core", 0), ("deepspeed", 0)),
+    "ep 2": (
+        ("megatron-core", 0),
+        ("megatron-core+deepspeed", 0),
+        ("megatron-core+deepspeed", 2),
+        ("megatron-core+deepspeed", 3),
+    ),
 }
 """Layout -> backends and ZeRO stages that train it."""
 
-PARALLEL = {"tp 2": {"tp": 2}, "pp 2": {"pp": 2}}
+PARALLEL = {"tp 2": {"tp": 2}, "pp 2": {"pp": 2}, "ep 2": {"ep": 2}}
 """Layout -> recipe keys; the others are data parallel."""
 
 
@@ -72,12 +81,17 @@ class Trained:
     """Of every step."""
 
 
+def has_experts(layout: str) -> bool:
+    """Whether a layout is for the model with experts."""
+    return layout == "ep 2"
+
+
 def recipe(layout: str, backend: str, zero: int, steps: int) -> Recipe:
     """What one engine trains."""
     values: dict[str, Any] = {
         "name": "engines",
         "gpus": 2,
-        "model": MODEL,
+        "model": EXPERTS if has_experts(layout) else MODEL,
         "cluster": {
             "name": "local-cpu",
             "device": "cpu",
@@ -127,7 +141,8 @@ def measure(rounds: int, steps: int) -> list[dict[str, Any]]:
     for _ in range(rounds):
         for each in asked:
             found[each].append(train(recipe(*each, steps)))
-    first = found[asked[0]][0].losses
+    # The first engine of each model.
+    first = {has_experts(each[0]): runs[0].losses for each, runs in reversed(found.items())}
     return [
         {
             "layout": layout,
@@ -138,7 +153,7 @@ def measure(rounds: int, steps: int) -> list[dict[str, Any]]:
             "loss_difference": max(
                 abs(loss - other)
                 for one in runs
-                for loss, other in zip(one.losses, first, strict=True)
+                for loss, other in zip(one.losses, first[has_experts(layout)], strict=True)
             ),
         }
         for (layout, backend, zero), runs in found.items()
