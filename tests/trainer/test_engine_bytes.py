@@ -39,10 +39,6 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "ZeRO-3": (case(3), ("weights", "optimizer", "gradients", "bucket")),
     "ZeRO-1, pp 2": (case(1, parallel={"pp": 2}), ("weights", "optimizer")),
     "ZeRO-2, experts, ep 2": (case(2, parallel={"ep": 2}), ("weights", "optimizer")),
-    "ZeRO-3, experts, ep 2": (
-        case(3, parallel={"ep": 2}),
-        ("weights", "optimizer", "gradients", "bucket"),
-    ),
 }
 """Recipe keys, and what is there between two steps."""
 

@@ -195,7 +195,7 @@ DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
             f"ep 2, dp 4, ZeRO-{stage}",
             {"gpus": 4, "backend": BOTH, "parallel": {"ep": 2}, "optim": zero(stage)},
         )
-        for stage in (0, 1, 2, 3)
+        for stage in (0, 2, 3)
     ),
     (
         "experts",
@@ -204,12 +204,12 @@ DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
     (
         "experts",
-        "ep 2, tp 2, ZeRO-2",
+        "ep 2, tp 2, ZeRO-1",
         {
             "gpus": 4,
             "backend": BOTH,
             "parallel": {"ep": 2, "tp": 2, "sequence": True},
-            "optim": zero(2),
+            "optim": zero(1),
         },
     ),
     ("deepseek", "dp 2, ZeRO-2", {"gpus": 2, "backend": PLAIN, "optim": zero(2)}),
