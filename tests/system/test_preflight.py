@@ -131,3 +131,46 @@ def test_sockets_where_a_fabric_is_promised_end_the_job(
     assert "NCCL sends by Socket; efa is promised; no RDMA device answers" in state["error"]
     assert "NCCL_IB_HCA" in state["error"] and "--exclude" not in state["error"]
     assert not list(folder.glob("logs/*/rank-*.log"))
+
+
+SENDS = r"""
+import os, pathlib, time
+lines = {
+    "Socket": ("NET/IB : No device found.", "Using network Socket"),
+    "Libfabric": ("NET/OFI Selected provider is efa, fabric is efa", "Using network Libfabric"),
+}
+if log := os.environ.get("NCCL_DEBUG_FILE"):
+    said = (f"n:1:1 [0] NCCL INFO {line}\n" for line in lines[os.environ["SENDS_BY"]])
+    pathlib.Path(log).write_text("".join(said))
+time.sleep(float(os.environ["PROGRAM_SECONDS"]))
+"""
+"""Stands for a program whose NCCL says how it sends."""
+
+
+def test_ranks_that_send_by_sockets_where_a_fabric_is_promised_are_ended(
+    bed: Bed, tmp_path: Path, shims: Callable[..., str]
+) -> None:
+    """Without being asked for, in the run's first minute, once: no restart is spent on it."""
+    (tmp_path / "pretrain_gpt.py").write_text(SENDS)
+    asked = ("site.preflight.policy=stop", "cluster.network.kind=efa")
+    words = ("recipe=bed-program", f"backend.path={tmp_path}", *asked)
+    path = shims(**{"nvidia-smi": NVIDIA_SMI})
+
+    def launch(name: str, by: str, seconds: str) -> Path:
+        more = (f"env.SENDS_BY={by}", f"env.PROGRAM_SECONDS='{seconds}'")
+        return bed.launch(name, *words, f"site.launch={name}", *more, PATH=path)
+
+    right, wrong = launch("srun", "Libfabric", "4"), launch("torchrun", "Socket", "600")
+    assert bed.wait(right)["status"] == "finished"
+    state = bed.wait(wrong)
+
+    assert state["status"] == "failed"
+    assert "nodes, node" in state["error"] and "NCCL sends by Socket" in state["error"]
+    assert "NCCL_IB_HCA" in state["error"]
+    told = [each for each in events(wrong) if each["event"] in ("launched", "job_ended")]
+    assert [each["event"] for each in told] == ["launched", "job_ended"]
+    assert told[-1]["next"] is None and "NCCL sends by Socket" in told[-1]["reason"]
+    why = json.loads(bed.llmtrain("why", wrong.name, "--json"))
+    assert (why["class"], why["host"][:4]) == ("fabric", "node")
+    left = {path.read_text().split()[0] for path in right.glob("control/transport/*")}
+    assert left == {"pass"}
