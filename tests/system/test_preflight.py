@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.system.test_operating import near_the_time_limit
+
 if TYPE_CHECKING:
     from tests.system.conftest import Bed
 
@@ -131,6 +133,40 @@ def test_sockets_where_a_fabric_is_promised_end_the_job(
     assert "NCCL sends by Socket; efa is promised; no RDMA device answers" in state["error"]
     assert "NCCL_IB_HCA" in state["error"] and "--exclude" not in state["error"]
     assert not list(folder.glob("logs/*/rank-*.log"))
+
+
+def left_out(bed: Bed, job: str) -> str:
+    """Nodes that Slurm keeps a job off."""
+    said = bed.run("scontrol", "show", "job", job)
+    return said.partition("ExcNodeList=")[2].split()[0]
+
+
+def test_the_next_job_learns_which_nodes_to_leave_out(
+    bed: Bed, program: str, shims: Callable[..., str]
+) -> None:
+    """The one that waits in a chain at once, the same one again when it is back in the queue."""
+    words = ("recipe=bed-program", program, "site.preflight.policy=stop", "nodes.spare=1")
+    words += ("env.PROGRAM_SECONDS='600'",)
+    path = shims(**{"nvidia-smi": NVIDIA_SMI})
+    with full_disk(bed, 1) as nvme:
+        words += (f"site.nvme={nvme}",)
+        chain = bed.launch("chain", *words, "site.slurm.restart=chain", PATH=path)
+        bed.until(lambda: (chain / "control" / "hosts").exists(), "the start of the ranks")
+        waits = (chain / "control" / "chain").read_text().strip()
+        assert left_out(bed, waits) == "node1"
+        bed.llmtrain("cancel", chain.name)
+        (chain.parent / ".llmtrain-exclude.yaml").unlink()
+
+        again = bed.launch("again", *words, PATH=path)
+        near_the_time_limit(bed, again)
+
+        def starts() -> list[str]:
+            found = [each for each in events(again) if each["event"] == "launched"]
+            return [each["nodes"] for each in found]
+
+        bed.until(lambda: len(starts()) == 2, "the second start")
+
+    assert starts() == ["node[1-3]", "node[2-4]"]
 
 
 SENDS = r"""

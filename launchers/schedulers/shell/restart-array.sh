@@ -8,6 +8,7 @@ line_up() { :; }
 
 go_on() {
     say "the run is not over: the next task of the array goes on"
+    leave_out "$next_job"
 }
 
 no_more() {

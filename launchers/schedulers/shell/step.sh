@@ -66,6 +66,7 @@ record() {
         [[ ! -s control/failed-$life ]] || first=": $(<"control/failed-$life")"
         way=$(other_way)
         [[ ! $way ]] || first=" $way"
+        blame
         [[ $last == *'"event": "failed"'* ]] || event failed "\"error\": \"the ranks ended$first\""
     elif [[ $last =~ \"event\":\ \"(launched|preflight)\" ]]; then
         case $1 in
