@@ -145,11 +145,10 @@ def test_the_next_job_learns_which_nodes_to_leave_out(
     bed: Bed, program: str, shims: Callable[..., str]
 ) -> None:
     """The one that waits in a chain at once, the same one again when it is back in the queue."""
-    words = ("recipe=bed-program", program, "site.preflight.policy=stop", "nodes.spare=1")
-    words += ("env.PROGRAM_SECONDS='600'",)
+    asked = ("site.preflight.policy=stop", "nodes.spare=1", "env.PROGRAM_SECONDS='600'")
     path = shims(**{"nvidia-smi": NVIDIA_SMI})
     with full_disk(bed, 1) as nvme:
-        words += (f"site.nvme={nvme}",)
+        words = ("recipe=bed-program", program, *asked, f"site.nvme={nvme}")
         chain = bed.launch("chain", *words, "site.slurm.restart=chain", PATH=path)
         bed.until(lambda: (chain / "control" / "hosts").exists(), "the start of the ranks")
         waits = (chain / "control" / "chain").read_text().strip()

@@ -14,7 +14,7 @@ keep_out() {
             "${each%%: *}" "${reason//[\"\\]/}" "${PWD##*/}" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
             "$(date -u -d "@$(($(date +%s) + exclude_seconds))" +%Y-%m-%dT%H:%M:%SZ)"
     done >>"$(exclude_list)"
-    [[ ! $next_job || $next_job == "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" ]] || leave_out "$next_job"
+    [[ $restart != @(chain|array) || ! $next_job ]] || leave_out "$next_job"
 }
 
 # Nodes on the list now, one a line: the last entry of each counts, until its end.

@@ -41,7 +41,7 @@ def shell(folder: Path, script: str, known: str = "(null)") -> str:
     """What a batch script with these functions says."""
     head = (
         'set -euo pipefail\nsay() { echo "$*" >&2; }\n'
-        "exclude_seconds=3600 life=2 blamed=() blamed_life=0 next_job=9 hosts=(n1 n2 n3)\n"
+        "exclude_seconds=3600 life=2 blamed=() blamed_life=0 next_job=9 restart=chain hosts=(n1 n2 n3)\n"
         "export SLURM_JOB_ID=7\n"
     )
     words = ("bash", "-c", head + package_text("exclude.sh") + script)
@@ -113,11 +113,9 @@ def test_a_hang_names_one_node_or_none(
 ) -> None:
     """Of this life alone, once; that node goes onto the list."""
     hang = {"event": "hang", "missing": [{"rank": 1, "node": node} for node in missing]}
-    lines = [
-        {"time": "t", "event": "launched", "step": None, "job": "7", "life": 1, "nodes": "n"},
-        hang,
-    ]
-    lines += [lines[0] | {"life": 2}, hang if life == 2 else {"event": "failed", "node": "n1"}]
+    failed = {"event": "failed", "node": "n1"}
+    first, second = ({"event": "launched", "life": number, "nodes": "n"} for number in (1, 2))
+    lines = (first, hang, second, hang if life == 2 else failed)
     (run / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
 
     said = shell(run, 'blame; blame; echo "${blamed[*]}"').splitlines()
