@@ -13,7 +13,7 @@ from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
-from llmtrain.runs.process import ask, is_alive, kill, start
+from llmtrain.runs.process import ask_to_stop, is_alive, kill, start
 from llmtrain.runs.state import State, read_state
 
 CANCEL_SECONDS = 60.0
@@ -50,7 +50,7 @@ def run_here(folder: Path, console: Console) -> State:
 def _stopped(
     folder: Path, process: "subprocess.Popen[bytes]", alive: Callable[[], bool], console: Console
 ) -> Problem:
-    ask(folder, "stop")
+    ask_to_stop(folder)
     try:
         state = follow(folder, alive, console)
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def cancel(folder: Path, console: Console, patience: float = CANCEL_SECONDS) -> 
     """
     if not is_alive(folder):
         raise RunError(f"{folder.name} does not run here; it is {read_state(folder).status}")
-    ask(folder, "stop")
+    ask_to_stop(folder)
     console.print("waiting for the last checkpoint")
     until = time.monotonic() + patience
     while is_alive(folder) and time.monotonic() < until:

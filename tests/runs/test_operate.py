@@ -32,6 +32,21 @@ wait
 """A job that does not stop."""
 
 
+PROGRAM = """\
+trap 'echo launcher >>said' TERM
+rank() {
+    (trap 'echo worker >>said' TERM; for _ in {1..9}; do sleep 0.1; done) &
+    trap 'echo saved >>said; exit' TERM
+    touch ready
+    while sleep 0.1; do :; done
+}
+export -f rank
+LOCAL_RANK=0 bash -c rank &
+wait $!
+"""
+"""A launcher with one rank, which saves on SIGTERM and has a process of its own."""
+
+
 @pytest.fixture
 def console() -> Console:
     """A console that is no terminal; ``said`` reads it."""
@@ -228,6 +243,20 @@ def test_cancel(run_with: RunWith, trainer: Trainer, console: Console, until: Un
     assert (state.status, state.step) == ("cancelled", state.checkpoint)
     assert states[0].status in ("stopped", "cancelled")
     assert "waiting for the last checkpoint" in said(console)
+
+
+def test_a_program_that_knows_no_requests_is_told_by_sigterm(
+    run_with: RunWith, console: Console, until: Until
+) -> None:
+    """Its ranks are, which save; neither their launcher nor their own processes."""
+    folder = run_with(PROGRAM)
+    process = start(folder, "job.sh")
+    until(lambda: (folder / "ready").exists())
+    state = cancel(folder, console)
+
+    assert state.status == "cancelled"
+    assert process.wait() == 0
+    assert (folder / "said").read_text().split() == ["saved"]
 
 
 def test_cancel_by_force(run_with: RunWith, console: Console, until: Until, gone: Gone) -> None:

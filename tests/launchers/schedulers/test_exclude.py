@@ -41,7 +41,8 @@ def shell(folder: Path, script: str, known: str = "(null)") -> str:
     """What a batch script with these functions says."""
     head = (
         'set -euo pipefail\nsay() { echo "$*" >&2; }\n'
-        "exclude_seconds=3600 life=2 blamed=() blamed_life=0 next_job=9 restart=chain hosts=(n1 n2 n3)\n"
+        "exclude_seconds=3600 life=2 blamed=() blamed_life=0\n"
+        "next_job=9 restart=chain hosts=(n1 n2 n3)\n"
         "export SLURM_JOB_ID=7\n"
     )
     words = ("bash", "-c", head + package_text("exclude.sh") + script)
