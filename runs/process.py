@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,7 +137,7 @@ def ask_to_stop(folder: Path) -> None:
     ask(folder, "stop")
     launcher = launcher_of(folder)
     process = launcher.process() if launcher else None
-    if process is None or TRAINER in _command(folder):
+    if process is None or is_ours(folder):
         return
     for each in _children(process):
         with suppress(psutil.Error):
@@ -152,12 +151,13 @@ def _parent(process: psutil.Process) -> dict[str, str]:
     return parent.environ() if parent else {}
 
 
-def _command(folder: Path) -> Sequence[str]:
+def is_ours(folder: Path) -> bool:
+    """Whether the run's program is llmtrain's trainer, which reads control/ and writes events."""
     try:
         found = json.loads((folder / "launch.json").read_text(encoding="utf-8"))["command"]
-        return [str(word) for word in found]
+        return TRAINER in found
     except (OSError, ValueError, KeyError, TypeError):
-        return ()
+        return True
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
