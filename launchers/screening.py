@@ -74,6 +74,14 @@ def room_for(recipe: Recipe | None, checkpoints: str) -> dict[str, tuple[str, in
     return found
 
 
+def is_watched(recipe: Recipe, nodes: int) -> bool:
+    """Whether the job reads in NCCL's log how its ranks send, and ends where that is wrong."""
+    if recipe.site.preflight.policy == "off" or nodes == 1 or recipe.cluster.device != "cuda":
+        return False
+    own_file = "NCCL_DEBUG_FILE" in {**recipe.site.env, **recipe.env}
+    return recipe.cluster.network.kind in limits()["transport"]["value"] and not own_file
+
+
 def preflight_files(plan: Plan) -> dict[str, str]:
     """By name in the run's folder; none where nobody looks."""
     recipe, asked = plan.recipe, plan.recipe.site.preflight

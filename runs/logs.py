@@ -17,6 +17,11 @@ def log_files(folder: Path, rank: int | None = None) -> list[Path]:
     return [launcher, *ranks] if launcher.is_file() else ranks
 
 
+def nccl_logs(folder: Path, life: int) -> list[Path]:
+    """What NCCL said on the first rank of each node, in one life."""
+    return sorted(folder.glob(f"logs/*/nccl-{life}.log"))
+
+
 def require_logs(folder: Path, rank: int | None = None) -> list[Path]:
     """The logs of :func:`log_files`.
 

@@ -52,9 +52,10 @@ def _program_rows(folder: Path, tail: int | None) -> Iterator[dict[str, Any]]:
 
 
 def _lines(folder: Path, tail: int | None) -> Iterator[str]:
-    """Of the log that holds the iterations: the launcher's, or that of the last rank."""
+    """Of the launcher's log and those of the last rank, of which the newest comes last."""
     logs = log_files(folder)
-    for path in logs[:1] if len(logs) == 1 else [*logs[:1], logs[-1]] if logs else []:
+    ranks = [path for path in logs[1:] if path.name == logs[-1].name]
+    for path in (*logs[:1], *sorted(ranks, key=lambda path: path.stat().st_mtime)):
         with path.open("rb") as file:
             if tail is not None:
                 file.seek(max(0, file.seek(0, 2) - tail))

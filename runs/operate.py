@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from llmtrain.config.errors import Interrupted, LaunchError, Problem, RunError
+from llmtrain.runs.drill.progress import newest_checkpoint
 from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
-from llmtrain.runs.process import ask, is_alive, kill, start
+from llmtrain.runs.process import ask_to_stop, is_alive, is_ours, kill, start
 from llmtrain.runs.state import State, read_state
 
 CANCEL_SECONDS = 60.0
@@ -25,39 +26,63 @@ ENDED_WELL = ("finished", "stopped", "cancelled")
 def run_here(folder: Path, console: Console) -> State:
     """Start the run in ``folder`` and follow it to its end.
 
-    A first Ctrl-C asks for a checkpoint and a stop, a second one kills.
+    After a failure it goes on, as long as each life has made a checkpoint. A first Ctrl-C asks for
+    a checkpoint and a stop, a second one kills.
 
     Raises:
         LaunchError: if it cannot be started.
         RunError: if it failed.
         Interrupted: if Ctrl-C ended it.
     """
+    while True:
+        before = newest_checkpoint(folder)
+        state, status = _life(folder, console)
+        if status == 0 and state.status in ENDED_WELL:
+            return state
+        problem, newest = _failure(folder, state, status), newest_checkpoint(folder)
+        if state.status not in ("failed", "lost") or newest <= before:
+            raise RunError(problem)
+        console.print(f"{problem.message}: going on from step {newest}")
+
+
+def _life(folder: Path, console: Console) -> tuple[State, int]:
+    """One start of the ranks: the state after it, and the status of the job."""
     process = start(folder, _script(folder))
 
     def alive() -> bool:
         return process.poll() is None
 
     try:
-        state = follow(folder, alive, console)
+        follow(folder, alive, console)
     except KeyboardInterrupt:
         console.print("stopping after a checkpoint; Ctrl-C again kills the run")
         raise Interrupted(_stopped(folder, process, alive, console)) from None
-    if process.returncode != 0 or state.status not in ENDED_WELL:
-        raise RunError(_failure(folder, state, process.returncode))
-    return state
+    _note_end(folder, process.returncode)
+    return read_state(folder), process.returncode
+
+
+def _note_end(folder: Path, status: int) -> None:
+    """How a program has ended that writes no events, where nobody else has written it."""
+    if is_ours(folder) or read_state(folder).status != "lost":
+        return
+    if status:
+        note(folder, "failed", error=f"the ranks ended with status {status}")
+    else:
+        note(folder, "stopped" if (folder / "control" / "stop").exists() else "finished")
 
 
 def _stopped(
     folder: Path, process: "subprocess.Popen[bytes]", alive: Callable[[], bool], console: Console
 ) -> Problem:
-    ask(folder, "stop")
+    ask_to_stop(folder)
     try:
-        state = follow(folder, alive, console)
+        follow(folder, alive, console)
     except KeyboardInterrupt:
         kill(folder)
         process.wait()
         note(folder, "cancelled")
-        state = read_state(folder)
+    _note_end(folder, process.wait())
+    state = read_state(folder)
     if state.status == "finished":
         return Problem(code="interrupted", says="interrupted when all steps were done")
     again = f"llmtrain resume {spoken(folder)}"
@@ -87,14 +112,16 @@ def cancel(folder: Path, console: Console, patience: float = CANCEL_SECONDS) -> 
     """
     if not is_alive(folder):
         raise RunError(f"{folder.name} does not run here; it is {read_state(folder).status}")
-    ask(folder, "stop")
+    ask_to_stop(folder)
     console.print("waiting for the last checkpoint")
     until = time.monotonic() + patience
     while is_alive(folder) and time.monotonic() < until:
         time.sleep(0.2)
     if is_alive(folder):
+        # First of all: who follows the run elsewhere would go on with one that only failed.
+        note(folder, "cancelled")
         kill(folder)
-    if read_state(folder).status != "finished":
+    if read_state(folder).status not in ("finished", "cancelled"):
         note(folder, "cancelled")
     return read_state(folder)
 

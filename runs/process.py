@@ -15,6 +15,8 @@ import psutil
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.runs.events import note
 
+TRAINER = "llmtrain.trainer"
+"""Looks for requests in control/ by itself."""
 BEAT_SECONDS = 12.0
 """Whoever lives writes into control/alive every five seconds (shell/life-here.sh)."""
 
@@ -125,6 +127,37 @@ def _forget_requests(folder: Path) -> None:
 def ask(folder: Path, what: str) -> None:
     """Leave the file ``control/save`` or ``control/stop``: the trainer looks once a step."""
     (folder / "control" / what).touch()
+
+
+def ask_to_stop(folder: Path) -> None:
+    """Ask for a checkpoint and the end: the trainer by control/stop, other programs by SIGTERM.
+
+    It goes to the ranks, not to their launcher, which would kill them after a while.
+    """
+    ask(folder, "stop")
+    launcher = launcher_of(folder)
+    process = launcher.process() if launcher else None
+    if process is None or is_ours(folder):
+        return
+    for each in _children(process):
+        with suppress(psutil.Error):
+            if "LOCAL_RANK" in each.environ() and "LOCAL_RANK" not in _parent(each):
+                each.terminate()
+
+
+def _parent(process: psutil.Process) -> dict[str, str]:
+    """Environment of the process that started this one."""
+    parent = process.parent()
+    return parent.environ() if parent else {}
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the run's program is llmtrain's trainer, which reads control/ and writes events."""
+    try:
+        found = json.loads((folder / "launch.json").read_text(encoding="utf-8"))["command"]
+        return TRAINER in found
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -15,8 +15,8 @@ WORD = Path("control/preflight")
 """One file a node: verdict and reason in the first line, what is compared in the second."""
 
 
-def write(kind: str, record: dict[str, Any], found: Sequence[Finding]) -> None:
-    """Into logs/NODE/KIND.json, whole, and for the script the node's word."""
+def write(kind: str, record: dict[str, Any], found: Sequence[Finding], folder: Path = WORD) -> None:
+    """Into logs/NODE/KIND.json, whole, and for the script the node's word in ``folder``."""
     logs = Path("logs", record["node"])
     logs.mkdir(parents=True, exist_ok=True)
     findings = [each._asdict() for each in found]
@@ -25,8 +25,8 @@ def write(kind: str, record: dict[str, Any], found: Sequence[Finding]) -> None:
     bad = [each for each in found if each.level in ("stop", "warn")]
     reason = "; ".join(each.says for each in bad[:3]) or "fit"
     line = f"{verdict(found)} {' '.join(reason.split())}"
-    WORD.mkdir(parents=True, exist_ok=True)
-    _replace(WORD / record["node"], f"{line}\n{json.dumps(record['report'])}\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / record["node"], f"{line}\n{json.dumps(record['report'])}\n")
 
 
 def read(kind: str, node: str) -> tuple[dict[str, Any], list[Finding]]:

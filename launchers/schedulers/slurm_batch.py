@@ -88,9 +88,10 @@ def _settings(batch: Batch) -> Iterator[str]:
     if site.preflight.policy != "off":
         yield f"preflight_seconds={site.preflight.seconds}"
         yield f"measured={int(site.preflight.depth != 'read')}"
-        yield f"exclude_seconds={int(site.preflight.exclude_days * 86400)}"
+    days = site.preflight.exclude_days if site.preflight.policy == "stop" else 0
+    yield f"exclude_seconds={int(days * 86400)}"
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
-    yield "out=()"
+    yield "out=() blamed=() blamed_life=0"
     yield "restarted=0 lost=0 saved=0 stalls=0 life=0 next_job='' hopeless=''"
     yield f"restart={site.slurm.restart} max_restarts={site.slurm.max_restarts}"
     guarded = trains(plan.recipe) or plan.recipe.backend.name != "deepspeed"
@@ -140,6 +141,7 @@ def _functions(plan: Plan) -> Iterator[str]:
         yield "secrets.sh"
     yield "rendezvous.sh"
     yield "nodes.sh"
+    yield "exclude.sh"
     if site.preflight.policy != "off":
         yield "preflight.sh"
     yield "restarts.sh"

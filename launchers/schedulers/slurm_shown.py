@@ -11,6 +11,7 @@ from llmtrain.launchers.schedulers.slurm_header import cpus_per_task, tasks_per_
 from llmtrain.launchers.schedulers.slurm_srun import step_options
 from llmtrain.launchers.schedulers.slurm_step import launcher
 from llmtrain.launchers.schedulers.slurm_time import lead_reason, lead_seconds
+from llmtrain.launchers.screening import is_watched
 from llmtrain.launchers.traffic import edges
 from llmtrain.planner.plan import Plan
 
@@ -54,6 +55,9 @@ def _later(plan: Plan, program: Program) -> Iterator[tuple[str, str, str, str]]:
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         value = "by the order of nodes" if name == "RANK" else "by the plan"
         yield name, value, ranks, "what torch.distributed reads"
+    if is_watched(plan.recipe, plan.nodes):
+        reason = "first rank of each node: how it sends is looked at; logs/NODE/nccl-LIFE.log"
+        yield "NCCL_DEBUG", "INFO", "rank.sh", reason
     if site.container.runtime != "none" and containers.is_ours(program):
         yield "PYTHONPATH", containers.INSIDE, script, "where llmtrain is mounted"
     for name in site.secrets.names:
@@ -88,6 +92,9 @@ def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str
     if site.preflight.policy != "off":
         asked = site.preflight
         yield f"preflight of every node: {asked.depth}; {asked.policy} where one is not fit"
+    if is_watched(plan.recipe, plan.nodes):
+        way = plan.recipe.cluster.network.kind
+        yield f"if NCCL does not send by {way}: {site.preflight.policy}, read from its log"
     if site.cpu_partition:
         reason = why_not(plan.recipe)
         where = f"on {site.cpu_partition}, if it is not there: cache.sbatch"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llmtrain.launchers.launch import Program
+from llmtrain.launchers.screening import is_watched
 from llmtrain.launchers.shell import array, assign, command, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
@@ -32,6 +33,7 @@ def task_script(plan: Plan, program: Program) -> str:
         "set -euo pipefail",
         assign("probe", site.probe),
         array("secrets", site.secrets.names),
+        f"watched={int(is_watched(plan.recipe, plan.nodes))}",
         f"start=({start} {command(program.command)})",
         "",
     ]
@@ -95,6 +97,8 @@ def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:
         yield 'mkdir -p "$logs"'
         yield 'exec >>"$logs/rank-$RANK.log" 2>&1'
         yield 'echo "llmtrain: life ${LLMTRAIN_LIFE:-} begins"'
+    if is_watched(plan.recipe, plan.nodes):
+        yield package_text("rank-nccl.sh").rstrip("\n")
 
 
 def _shown(word: str) -> str:

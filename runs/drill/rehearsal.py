@@ -12,6 +12,8 @@ from llmtrain.runs.drill.progress import life, losses_of, newest_checkpoint, ste
 from llmtrain.runs.drill.scaled import small
 
 POLL_SECONDS = 0.2
+WARNING = "the time limit"
+"""What comes with a warning."""
 FURTHER = 3
 """Steps behind a checkpoint before the next fault: so many are trained again."""
 
@@ -23,13 +25,14 @@ class Rehearsed:
     name: str
     """What was done."""
     passed: bool
-    """The run went on from its newest checkpoint, a newer one than the life before had loaded."""
+    """The run went on from its newest checkpoint, a newer one than the life before had loaded, and
+    after a warning one that was made then."""
     saved: int
     """Step of the newest checkpoint when the next life began."""
     loaded: int | None
     """Step that the next life went on from; None: it did not go on."""
     lead_seconds: float | None
-    """From the warning to the checkpoint; None: there was no warning."""
+    """From the warning to the checkpoint; None: there was none of them."""
     seconds: float
     """From the fault to the first step of the next life."""
     says: str
@@ -70,7 +73,7 @@ class Rehearsal:
         hands.start()
         last = ranks - 1
         acts: list[tuple[str, Callable[[], None]]] = [
-            ("the time limit", hands.warn),
+            (WARNING, hands.warn),
             (f"kill -9 of rank {last}", lambda: hands.kill_rank(last)),
         ]
         if nodes > 1:
@@ -87,7 +90,8 @@ class Rehearsal:
         self._until(self._far_enough, f"a checkpoint before: {name}")
         self._say(f"rehearsing: {name}")
         known, begun = life(self._folder), time.monotonic()
-        saved, when = newest_checkpoint(self._folder), begun
+        before = saved = newest_checkpoint(self._folder)
+        when: float | None = None
         act()
         while life(self._folder) == known:
             if newest_checkpoint(self._folder) != saved:
@@ -97,18 +101,29 @@ class Rehearsal:
             self._patience(begun, "the next life")
             time.sleep(POLL_SECONDS)
         saved, rows = newest_checkpoint(self._folder), len(steps_of(self._folder))
+        if saved != before:
+            when = when or time.monotonic()
         self._until(lambda: len(steps_of(self._folder)) > rows, "a step of the next life")
         loaded = steps_of(self._folder)[rows] - 1
-        before, self._loaded = self._loaded, loaded
+        says = self._wrong(loaded, saved, warned=name == WARNING and when is None)
+        self._loaded = loaded
         return Rehearsed(
             name=name,
-            passed=loaded == saved > before,
+            passed=not says,
             saved=saved,
             loaded=loaded,
-            lead_seconds=when - begun if name == "the time limit" else None,
+            lead_seconds=when - begun if name == WARNING and when else None,
             seconds=time.monotonic() - begun,
-            says="" if loaded == saved > before else f"step {loaded} was loaded, not {saved}",
+            says=says,
         )
+
+    def _wrong(self, loaded: int, saved: int, *, warned: bool) -> str:
+        """What went wrong; ``warned``: in vain."""
+        if warned:
+            return f"no checkpoint followed the warning: step {saved} was saved before it"
+        if loaded == saved > self._loaded:
+            return ""
+        return f"step {loaded} was loaded, not {saved}"
 
     def compare(self, undisturbed: Path, hands: Hands) -> Comparison:
         """Train the same steps in a run of its own, without a fault."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrain.runs.lives import Life, find_life, lives, part
-from llmtrain.runs.logs import log_files
+from llmtrain.runs.logs import log_files, nccl_logs
 from llmtrain.runs.why.hits import Hit, hits_of
 from llmtrain.runs.why.lines import Log, read_log, stamp, year_of
 from llmtrain.runs.why.patterns import ROLES, Book, book
@@ -62,11 +62,18 @@ def cause_of_run(folder: Path, number: int | None = None) -> Cause:
     again = len(all_lives) > 1
     hits = [hit for path in paths for hit in _of_log(read_log(path, year), known, life, again)]
     hits = hits if _tasks_are_ranks(folder) else [_without_task(hit) for hit in hits]
+    warned = nccl_logs(folder, life.number) if life else []
+    hits += [hit for path in warned for hit in hits_of(_warnings(read_log(path, year)), known)]
     said = _of_events(events, folder, known)
     cause = _first([*said, *_timed(hits, said)], known, len(paths), _ranks_per_node(folder))
     if cause.hit is None and any(event.get("event") == "stopped" for event in events):
         return _nothing("none", len(paths))
     return replace(cause, host=cause.host or _node_of(paths, cause.rank))
+
+
+def _warnings(log: Log) -> Log:
+    """Of what NCCL chose and tried, which is none of a failure, nothing."""
+    return replace(log, texts=[text if " NCCL WARN " in text else "" for text in log.texts])
 
 
 def _without_task(hit: Hit) -> Hit:

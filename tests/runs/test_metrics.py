@@ -1,6 +1,7 @@
 """Steps of programs that write no metrics.jsonl, from what they print."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,3 +82,19 @@ def test_a_new_life_starts_before_its_first_step(folder: Path) -> None:
     note(folder, "launched")
 
     assert read_state(folder, "here").status == "starting"
+
+
+def test_the_last_rank_of_the_newest_life_counts(run_with: RunWith) -> None:
+    """Each life may have it on another node, whose name says nothing of when."""
+    folder = run_with()
+    for node, steps, when in (("n2", (1, 2), 100), ("n1", (2, 3), 200)):
+        for rank in (1, 10):
+            log = folder / "logs" / node / f"rank-{rank}.log"
+            log.parent.mkdir(exist_ok=True)
+            with log.open("a") as file:
+                lines = [MEGATRON_LM.format(step, step, 9 - step) for step in steps]
+                file.writelines(lines if rank == 10 else ["loading\n"])
+            os.utime(log, (when, when))
+    (folder / "logs" / "launcher.log").touch()
+
+    assert [row["step"] for row in rows(folder)] == [1, 2, 2, 3]

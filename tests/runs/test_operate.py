@@ -1,7 +1,9 @@
 """The verbs on a local run: start and follow, interrupt, cancel, go on."""
 
 import io
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -30,6 +32,27 @@ echo $! >child
 wait
 """
 """A job that does not stop."""
+
+
+PROGRAM = """\
+trap 'echo launcher >>said' TERM
+rank() {
+    (trap 'echo worker >>said' TERM; for _ in {1..9}; do sleep 0.1; done) &
+    trap 'echo saved >>said; exit' TERM
+    touch ready
+    while sleep 0.1; do :; done
+}
+export -f rank
+LOCAL_RANK=0 bash -c rank &
+wait $!
+"""
+"""A launcher with one rank, which saves on SIGTERM and has a process of its own."""
+
+
+def of_the_users(folder: Path) -> None:
+    """The run's program is not llmtrain's trainer."""
+    words = {"script": "job.sh", "command": ["python", "pretrain_gpt.py"]}
+    (folder / "launch.json").write_text(json.dumps(words))
 
 
 @pytest.fixture
@@ -103,6 +126,51 @@ def test_a_failure_after_the_last_word(
     """A job whose status is not 0 has failed, whatever it wrote."""
     with pytest.raises(RunError, match="status 5"):
         run_here(run_with(f"({trainer(steps=1)})\nexit 5"), console)
+
+
+FAILS = """\
+echo life >>lives
+mkdir -p checkpoints/step-SAVED
+[[ $(wc -l <lives) -lt 3 ]] && exit 3
+echo '{"event": "finished", "step": 2}' >>events.jsonl
+"""
+"""A job that makes a checkpoint and fails in its first two lives."""
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "lives"),
+    [
+        (FAILS.replace("SAVED", "$(wc -l <lives)"), "finished", 3),
+        (FAILS.replace("SAVED", "1"), "status 3", 2),
+        ("echo life >>lives; exit 3", "status 3", 1),
+    ],
+)
+def test_a_run_goes_on_while_it_gets_further(
+    run_with: RunWith, console: Console, script: str, outcome: str, lives: int
+) -> None:
+    """By itself, after each failure; a life without a new checkpoint is the last."""
+    folder = run_with(script)
+    (folder / "lives").touch()
+    if outcome == "finished":
+        assert run_here(folder, console).status == outcome
+    else:
+        with pytest.raises(RunError, match=outcome):
+            run_here(folder, console)
+
+    assert len((folder / "lives").read_text().split()) == lives
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(0, "finished"), (3, "failed")])
+def test_the_end_of_a_program_that_writes_no_events(
+    run_with: RunWith, console: Console, status: int, outcome: str
+) -> None:
+    """Its status says it."""
+    folder = run_with(f"exit {status}")
+    of_the_users(folder)
+    with suppress(RunError):
+        run_here(folder, console)
+
+    assert read_state(folder).status == outcome
 
 
 @pytest.mark.parametrize("text", ["{", "{}"])
@@ -228,6 +296,21 @@ def test_cancel(run_with: RunWith, trainer: Trainer, console: Console, until: Un
     assert (state.status, state.step) == ("cancelled", state.checkpoint)
     assert states[0].status in ("stopped", "cancelled")
     assert "waiting for the last checkpoint" in said(console)
+
+
+def test_a_program_that_knows_no_requests_is_told_by_sigterm(
+    run_with: RunWith, console: Console, until: Until
+) -> None:
+    """Its ranks are, which save; neither their launcher nor their own processes."""
+    folder = run_with(PROGRAM)
+    of_the_users(folder)
+    process = start(folder, "job.sh")
+    until(lambda: (folder / "ready").exists())
+    state = cancel(folder, console)
+
+    assert state.status == "cancelled"
+    assert process.wait() == 0
+    assert (folder / "said").read_text().split() == ["saved"]
 
 
 def test_cancel_by_force(run_with: RunWith, console: Console, until: Until, gone: Gone) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.system.test_operating import near_the_time_limit
+
 if TYPE_CHECKING:
     from tests.system.conftest import Bed
 
@@ -131,3 +133,79 @@ def test_sockets_where_a_fabric_is_promised_end_the_job(
     assert "NCCL sends by Socket; efa is promised; no RDMA device answers" in state["error"]
     assert "NCCL_IB_HCA" in state["error"] and "--exclude" not in state["error"]
     assert not list(folder.glob("logs/*/rank-*.log"))
+
+
+def left_out(bed: Bed, job: str) -> str:
+    """Nodes that Slurm keeps a job off."""
+    said = bed.run("scontrol", "show", "job", job)
+    return said.partition("ExcNodeList=")[2].split()[0]
+
+
+def test_the_next_job_learns_which_nodes_to_leave_out(
+    bed: Bed, program: str, shims: Callable[..., str]
+) -> None:
+    """The one that waits in a chain at once, the same one again when it is back in the queue."""
+    asked = ("site.preflight.policy=stop", "nodes.spare=1", "env.PROGRAM_SECONDS='600'")
+    path = shims(**{"nvidia-smi": NVIDIA_SMI})
+    with full_disk(bed, 1) as nvme:
+        words = ("recipe=bed-program", program, *asked, f"site.nvme={nvme}")
+        chain = bed.launch("chain", *words, "site.slurm.restart=chain", PATH=path)
+        bed.until(lambda: (chain / "control" / "hosts").exists(), "the start of the ranks")
+        waits = (chain / "control" / "chain").read_text().strip()
+        assert left_out(bed, waits) == "node1"
+        bed.llmtrain("cancel", chain.name)
+        (chain.parent / ".llmtrain-exclude.yaml").unlink()
+
+        again = bed.launch("again", *words, PATH=path)
+        near_the_time_limit(bed, again)
+
+        def starts() -> list[str]:
+            found = [each for each in events(again) if each["event"] == "launched"]
+            return [each["nodes"] for each in found]
+
+        bed.until(lambda: len(starts()) == 2, "the second start")
+
+    assert starts() == ["node[1-3]", "node[2-4]"]
+
+
+SENDS = r"""
+import os, pathlib, time
+lines = {
+    "Socket": ("NET/IB : No device found.", "Using network Socket"),
+    "Libfabric": ("NET/OFI Selected provider is efa, fabric is efa", "Using network Libfabric"),
+}
+if log := os.environ.get("NCCL_DEBUG_FILE"):
+    said = (f"n:1:1 [0] NCCL INFO {line}\n" for line in lines[os.environ["SENDS_BY"]])
+    pathlib.Path(log).write_text("".join(said))
+time.sleep(float(os.environ["PROGRAM_SECONDS"]))
+"""
+"""Stands for a program whose NCCL says how it sends."""
+
+
+def test_ranks_that_send_by_sockets_where_a_fabric_is_promised_are_ended(
+    bed: Bed, tmp_path: Path, shims: Callable[..., str]
+) -> None:
+    """Without being asked for, in the run's first minute, once: no restart is spent on it."""
+    (tmp_path / "pretrain_gpt.py").write_text(SENDS)
+    asked = ("site.preflight.policy=stop", "cluster.network.kind=efa")
+    words = ("recipe=bed-program", f"backend.path={tmp_path}", *asked)
+    path = shims(**{"nvidia-smi": NVIDIA_SMI})
+
+    def launch(name: str, by: str, seconds: str) -> Path:
+        more = (f"env.SENDS_BY={by}", f"env.PROGRAM_SECONDS='{seconds}'")
+        return bed.launch(name, *words, f"site.launch={name}", *more, PATH=path)
+
+    right, wrong = launch("srun", "Libfabric", "4"), launch("torchrun", "Socket", "600")
+    assert bed.wait(right)["status"] == "finished"
+    state = bed.wait(wrong)
+
+    assert state["status"] == "failed"
+    assert "nodes, node" in state["error"] and "NCCL sends by Socket" in state["error"]
+    assert "NCCL_IB_HCA" in state["error"]
+    told = [each for each in events(wrong) if each["event"] in ("launched", "job_ended")]
+    assert [each["event"] for each in told] == ["launched", "job_ended"]
+    assert told[-1]["next"] is None and "NCCL sends by Socket" in told[-1]["reason"]
+    why = json.loads(bed.llmtrain("why", wrong.name, "--json"))
+    assert (why["class"], why["host"][:4]) == ("fabric", "node")
+    left = {path.read_text().split()[0] for path in right.glob("control/transport/*")}
+    assert left == {"pass"}

@@ -6,10 +6,12 @@ able_nodes() {
 # Nodes that can work, in the order of their ranks. Sets hosts to those that the run uses, and fit
 # to these and the spare ones.
 choose_nodes() {
-    local able ordered all=${#hosts[@]}
+    local able left ordered all=${#hosts[@]}
     if ((all > nodes)); then
         able=$(able_nodes) || die "sinfo does not answer"
         mapfile -t hosts < <(printf '%s\n' "${hosts[@]}" | grep -xF -- "$able")
+        mapfile -t left < <(printf '%s\n' "${hosts[@]}" | grep -vxF -- "$(printf '%s\n' "${blamed[@]}")")
+        ((!${#blamed[@]} || ${#left[@]} < nodes)) || hosts=("${left[@]}")
     fi
     [[ $preflight == off ]] || screen
     ((${#hosts[@]} >= nodes)) || die "$(too_few)"

@@ -32,7 +32,7 @@ look() {
     say "$1: of ${#all[@]} nodes ${#unfit[@]} are not fit, $warned with a warning"
     event preflight "\"nodes\": ${#all[@]}, \"unfit\": ${#unfit[@]}, \"warned\": $warned"
     out+=("${unfit[@]}")
-    [[ $preflight == warn ]] || keep_out
+    keep_out "${#all[@]}" "${unfit[@]}"
 }
 
 # One task on each host, in the container where there is one. Overlapping: after the loss of a node
@@ -49,17 +49,4 @@ on_hosts() {
         timeout --kill-after=10 "$preflight_seconds" srun "${step[@]}" "${shape[@]}" \
         --ntasks-per-node=1 --kill-on-bad-exit=0 --no-kill "${wrap[@]}" \
         "$LLMTRAIN_PYTHON" -m "$@" </dev/null
-}
-
-# Puts nodes that are not fit on the list that later jobs of these runs leave out. Where most are
-# not fit, it is what was asked of them, or a switch: the list would cost more than they do.
-keep_out() {
-    local each node
-    ((exclude_seconds && 2 * ${#unfit[@]} < ${#all[@]})) || return 0
-    for each in "${unfit[@]}"; do
-        node=${each%%: *} reason=${each#*: }
-        printf -- '- {node: "%s", reason: "%s", run: "%s", when: "%s", until: "%s"}\n' \
-            "$node" "${reason//[\"\\]/}" "${PWD##*/}" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-            "$(date -u -d "@$(($(date +%s) + exclude_seconds))" +%Y-%m-%dT%H:%M:%SZ)"
-    done >>"${PWD%/*}/.llmtrain-exclude.yaml"
 }

@@ -4,10 +4,11 @@ was_restarted() {
     ! grep -qs "\"array\": \"$next_job\"" control/slurm.json || restarted=1
 }
 
-line_up() { :; }
+line_up() { leave_out "$next_job"; }
 
 go_on() {
     say "the run is not over: the next task of the array goes on"
+    leave_out "$next_job"
 }
 
 no_more() {

@@ -34,10 +34,12 @@ line_up() {
     ) || die "the next job cannot be submitted"
     next_job=${next%%;*}
     echo "$next_job" >>control/chain
+    leave_out "$next_job"
 }
 
 go_on() {
     say "the run is not over: job $next_job goes on"
+    leave_out "$next_job"
 }
 
 no_more() {

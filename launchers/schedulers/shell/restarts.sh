@@ -61,9 +61,24 @@ has_run() {
     [[ ${BASH_REMATCH[1]} == RUNNING ]] && ((BASH_REMATCH[2] == ${SLURM_RESTART_COUNT:-0}))
 }
 
+# The nodes whose ranks were ended because NCCL does not send by the fabric that is promised, and why.
+other_way() {
+    local file level reason first='' named=()
+    [[ $preflight == stop ]] || return 0
+    while read -r file; do
+        read -r level reason <"$file"
+        [[ $level != stop ]] || named+=("${file##*/}")
+        [[ $level != stop || $first ]] || first=${reason//[\"\\]/}
+    done < <(compgen -G 'control/transport/*')
+    ((${#named[@]})) || return 0
+    echo -n "on ${#named[@]} of $nodes nodes, ${named[0]} first: $first"
+    ((2 * ${#named[@]} >= nodes)) || echo -n "; leave out with --exclude=$(IFS=, && echo "${named[*]}")"
+}
+
 # Whether another restart may lead further; why not is in $hopeless.
 may_restart() {
-    hopeless=
+    hopeless=$(other_way)
+    [[ ! $hopeless ]] || return 1
     (($(newest_checkpoint) <= saved && stalls >= max_restarts)) || return 0
     hopeless="$stalls restarts in a row made no new checkpoint"
     return 1

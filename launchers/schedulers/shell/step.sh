@@ -6,6 +6,7 @@ start_step() {
     ((!placed_by_us)) || place_ranks
     # Every rank sees all GPUs of its node: with one each they cannot share memory (CUDA IPC).
     unset SLURM_GPU_BIND SLURM_GPUS_PER_TASK
+    rm -rf control/transport
     srun "${step[@]}" "${wrap[@]}" bash task.sh &
     step_id=$!
     while :; do
@@ -59,10 +60,13 @@ outcome() {
 
 # Writes how the ranks ended, where they have not: only llmtrain's trainer does, while it lives.
 record() {
-    local last first=" with status $status"
+    local last way first=" with status $status"
     last=$(tail -n 1 events.jsonl)
     if [[ $1 == failed ]]; then
         [[ ! -s control/failed-$life ]] || first=": $(<"control/failed-$life")"
+        way=$(other_way)
+        [[ ! $way ]] || first=" $way"
+        blame
         [[ $last == *'"event": "failed"'* ]] || event failed "\"error\": \"the ranks ended$first\""
     elif [[ $last =~ \"event\":\ \"(launched|preflight)\" ]]; then
         case $1 in

@@ -28,7 +28,22 @@ tell_of_failure() {
     (set -o noclobber && echo "$says" >"control/failed-${LLMTRAIN_LIFE:-}") 2>/dev/null || :
 }
 
+# How NCCL sends is in its log soon after the start. Where it is not by the fabric that the cluster
+# promises, SIGUSR2 comes from there.
+watch() {
+    trap '' USR1
+    PYTHONDONTWRITEBYTECODE=1 exec "$LLMTRAIN_PYTHON" -m preflight.watch
+}
+
+end_ranks() {
+    local pid
+    for pid in $(ranks); do
+        kill -KILL "$pid" || :
+    done
+}
+
 interrupted=0
+trap 'interrupted=1; end_ranks' USR2
 trap 'interrupted=1; tell_ranks' USR1
 # Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
 trap 'interrupted=1; : >control/terminated' TERM
@@ -37,6 +52,7 @@ trap 'interrupted=1; : >control/terminated' TERM
     exec "${start[@]}"
 ) &
 child=$!
+((!watched || SLURM_LOCALID)) || watch &
 while :; do
     status=0
     wait "$child" || status=$?

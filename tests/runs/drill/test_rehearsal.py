@@ -106,6 +106,16 @@ def test_an_older_checkpoint_is_not_good_enough(tmp_path: Path) -> None:
     assert found.says == f"step 0 was loaded, not {found.saved}"
 
 
+def test_a_warning_without_a_checkpoint_is_in_vain(tmp_path: Path) -> None:
+    """Though an older one is there, from which the run goes on."""
+    hands = Pretence(tmp_path / "a")
+    hands.warn = lambda: hands.kill_rank(0)  # type: ignore[method-assign]
+    (found,) = Rehearsal(tmp_path / "a", hands, lambda says: None).faults(ranks=1, nodes=1)
+
+    assert not found.passed and found.lead_seconds is None
+    assert found.says == "no checkpoint followed the warning: step 10 was saved before it"
+
+
 def test_other_losses_are_told(tmp_path: Path) -> None:
     """Also those of repeated steps."""
     hands = Pretence(tmp_path / "a", wrong=0.25)

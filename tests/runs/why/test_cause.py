@@ -128,6 +128,10 @@ LAST_WORDS = {
     "--exclude=n2": ("node_failure", "n2"),
     "0 nodes can work; the run needs 2: it is not one of them, but what all have. n1: NCCL sends "
     "by Socket; efa is promised": ("fabric", "n1"),
+    "the ranks ended on 2 of 2 nodes, n1 first: NCCL sends by Socket; efa is promised": (
+        "fabric",
+        "n1",
+    ),
     "0 nodes can work; the run needs 2: it is not one of them, but what all have. n1: locked "
     "memory 65536 bytes": ("node_failure", "n1"),
 }
@@ -140,3 +144,17 @@ def test_what_a_preflight_ends_with(tmp_path: Path, line: str) -> None:
     cause = cause_of_files(files)
 
     assert (cause.kind, cause.host) == LAST_WORDS[line]
+
+
+def test_what_nccl_warned_of_in_a_log_of_its_own(tmp_path: Path) -> None:
+    """Of that life; what it tried and chose, though it sounds like one, is no failure."""
+    events = [
+        {"event": "launched", "time": "2026-01-01T00:00:00Z", "life": life} for life in (1, 2)
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+    failed = "n1:7:9 [3] transport/net_ib.cc:1 NCCL WARN NET/IB : Got completion with error 12\n"
+    tried = "n1:7:9 [0] NCCL INFO NET/Plugin: cannot open shared object file: libnccl-net.so\n"
+    written({"logs/n1/nccl-1.log": tried + failed, "logs/n1/nccl-2.log": tried}, tmp_path)
+
+    assert cause_of_run(tmp_path, 1).kind == "fabric"
+    assert cause_of_run(tmp_path, 2).kind == "unknown"
