@@ -116,7 +116,7 @@ def test_a_row_runs_the_kernel_that_its_program_did() -> None:
     first, second, third = (express(row, rows) for row in rows)
 
     assert (first.stack, first.recipe.kernels.attention) == ("nemo-2023", "flash")
-    assert (second.stack, second.recipe.kernels.attention) == ("megatron-core-2024", "auto")
+    assert (second.stack, second.recipe.kernels.attention) == ("nemo-2024", "auto")
     assert third.stack == "maxtext-2025"
 
 
