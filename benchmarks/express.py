@@ -92,7 +92,7 @@ def _recipe(
         ),
         recompute=_recompute(point),
         kernels=Kernels(
-            attention="unfused" if unfused else "auto",
+            attention=fill.get("attention", "unfused" if unfused else "auto"),
             tp_overlap=bool(fill.get("tp_overlap")) and layout.sequence,
         ),
     )

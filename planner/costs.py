@@ -89,7 +89,7 @@ def layer_cost(case: Case, part: Part, *, moe: bool) -> Cost:
     """A transformer layer."""
     machine, layout = case.machine, case.layout
     compute = part_cost(case, part)
-    forward = (compute.total - compute.backward) * 1.0
+    forward = (compute.total - compute.backward) * 1.0 - kept_seconds(machine, part)
     again = selective_seconds(machine, part, layout)
     tensor = tensor_traffic(case, moe=moe)
     context = context_traffic(case, part)
@@ -163,6 +163,12 @@ def selective_seconds(machine: Machine, part: Part, layout: Candidate) -> Quanti
     if "core_attn" in modules and part.core is not None:
         again += core_forward(machine, part.core)
     return machine.stack.slowdown * again
+
+
+def kept_seconds(machine: Machine, part: Part) -> Quantity:
+    """The forward products that full recompute leaves out."""
+    kept = [gemm for gemm in part.gemms if gemm.name in machine.stack.kept]
+    return machine.stack.slowdown * sum((gemm_forward(machine, gemm) for gemm in kept), 0.0)
 
 
 def tensor_traffic(case: Case, *, moe: bool) -> Traffic:

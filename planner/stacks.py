@@ -46,6 +46,9 @@ class Stack:
     """Share of it that is left where the norm before the product writes FP8 itself."""
     gather_fp8: float
     """Flag: sequence parallel gathers carry FP8 where the products are in FP8."""
+    kept: tuple[str, ...]
+    """Products that full recompute does not compute again: their outputs are saved, or nothing
+    needs them."""
     dropped: float
     """Rate of a fused attention kernel with dropout, against without."""
     pass_rate: float
@@ -113,7 +116,7 @@ def stack_from(data: Mapping[str, Any]) -> Stack:
         passes=MappingProxyType(
             {kind: Bytes(forward=f, backward=b) for kind, (f, b) in data["passes"]["bytes"].items()}
         ),
-        **plain,
+        **(plain | {"kept": tuple(plain["kept"])}),
     )
 
 

@@ -155,6 +155,23 @@ def test_norms_write_fp8_themselves() -> None:
     assert fused["tensor_parallel"] < apart.breakdown["tensor_parallel"]
 
 
+def test_recompute_leaves_out_what_is_kept() -> None:
+    """PyTorch ends before the last product, JAX saves what its policy names."""
+    recipe = ["recipe=llama3-8b", "recompute.kind=full"]
+    again = {
+        stack: breakdown(*recipe, stack=stack)["recompute"]
+        for stack in ("fsdp-compiled", "maxtext-2025", "paxml-2024-dots")
+    }
+    curves = curves_of("hopper")
+    assert curves is not None
+    whole = replace(stack_of("fsdp-compiled"), kept=())
+
+    everything = step_time(case_of(compose(recipe), curves, whole)).breakdown["recompute"]
+
+    assert again["paxml-2024-dots"] < again["maxtext-2025"] < again["fsdp-compiled"]
+    assert again["fsdp-compiled"] < 0.9 * everything
+
+
 def test_the_rank_order_decides_what_crosses_nodes() -> None:
     """With pp before dp, replicas of a small model lie further apart."""
     recipe = compose(["recipe=gpt3-40b"])
