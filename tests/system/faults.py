@@ -156,10 +156,10 @@ MADE = (
         name="the time limit, told by Slurm",
         strike=strikes.time_limit,
         kind="wall_clock",
-        # The lives after it have a minute too.
+        # The lives after it have two minutes too.
         lives=(2, 3, 4),
         words=(
-            *("site.time_limit='00:01:00'", "site.slurm.lead_seconds=15"),
+            *("site.time_limit='00:02:00'", "site.slurm.lead_seconds=15"),
             "hang.least_seconds=60",
         ),
     ),

@@ -101,9 +101,9 @@ def near_the_end(scene: Scene) -> None:
 
 
 def time_limit(scene: Scene) -> None:
-    """Nothing: the limit is a minute, and Slurm itself tells; the run is slow until then."""
+    """Nothing: Slurm itself tells of the limit, two minutes; until then the run hardly moves."""
     log = scene.folder / "logs" / "launcher.log"
-    throttle(scene, 0.5, lambda: "the time limit is near" in log.read_text())
+    throttle(scene, 3, lambda: "the time limit is near" in log.read_text(), 180)
 
 
 def cancel(scene: Scene) -> None:
@@ -128,10 +128,10 @@ def slow_down(scene: Scene) -> None:
     throttle(scene, 0.18, lambda: named(scene))
 
 
-def throttle(scene: Scene, pause: float, enough: Callable[[], bool]) -> None:
+def throttle(scene: Scene, pause: float, enough: Callable[[], bool], seconds: float = 90) -> None:
     """Let the rank run for 0.02 seconds, then stop it for ``pause`` seconds, and so on."""
     process = scene.rank(VICTIM)
-    end = time.monotonic() + 90
+    end = time.monotonic() + seconds
     with suppress(psutil.NoSuchProcess):
         while not enough() and time.monotonic() < end:
             process.suspend()
