@@ -25,7 +25,7 @@ from llmtrain.trainer import hang, reach
 from llmtrain.trainer.life import Life
 from llmtrain.trainer.places import Place
 from llmtrain.trainer.rank import Rank
-from llmtrain.trainer.records import event
+from llmtrain.trainer.records import event, has_failed
 
 POLLS = 30
 """Looks in the shortest time that counts as a hang; each asks the file system twice."""
@@ -151,6 +151,9 @@ class Watchdog:
         ranks = hang.missing(reports, self._rank.world)
         views = [(report.node, report.network) for report in reports.values()]
         lost = reach.cut_off(set(nodes.values()), views)
+        if not lost and has_failed(self._folder):
+            print("llmtrain: another rank has failed: this is no hang", file=sys.stderr)
+            return
         says = hang.sentence(ranks, nodes, doing, seconds)
         says = hang.lost_nodes(lost, doing, seconds) if lost else says
         found = [{"rank": rank, "node": nodes.get(rank)} for rank in ranks]

@@ -13,6 +13,7 @@ import pytest
 from llmtrain.trainer import hang
 from llmtrain.trainer.hang import Report
 from llmtrain.trainer.reach import View
+from llmtrain.trainer.records import event, has_failed
 from tests.trainer.test_signals import rank_process, started
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ def test_reports_are_whole_or_not_there(tmp_path: Path) -> None:
 
     assert hang.read_reports(where) == reports(seen, report(3))
     assert hang.read_reports(hang.place_of_report(tmp_path, 5)) == {}
+
+
+def test_who_waits_for_a_rank_that_has_failed_does_not_hang(tmp_path: Path) -> None:
+    """Its end may take longer than a step; what an earlier life has said does not count."""
+    said = []
+    for kind, rank, expected in (
+        *(("started", None, False), ("failed", 2, True), ("checkpoint", None, True)),
+        *(("resumed", None, False), ("failed", None, False)),
+    ):
+        event(tmp_path, kind, 1, rank=rank)
+        said.append((has_failed(tmp_path), expected))
+
+    assert all(found == expected for found, expected in said)
+    assert not has_failed(tmp_path / "nowhere")
 
 
 def test_a_thread_that_computes_does_not_wait() -> None:
