@@ -6,6 +6,7 @@ checkpoint and leave no process, and ``llmtrain why`` must name what happened, a
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -260,8 +261,11 @@ FAULTS = MADE + tuple(
 
 def play(bed: Bed, fault: Fault, expected: dict[int, float]) -> Outcome:
     """Make one fault, and compare the run with the one without it."""
-    if fault.small_disk and not (bed.folder / "outputs").exists():
-        (bed.folder / "outputs").symlink_to(Path(bed.environment["BED"]) / "small")
+    if fault.small_disk:
+        small = Path(bed.environment["BED"]) / "small"
+        for before in small.iterdir():
+            shutil.rmtree(before)
+        (bed.folder / "outputs").symlink_to(small)
     scene = Scene.begin(bed, clean(fault.name), *fault.words, *fault.shape)
     scene.until_step(1)
     node = scene.node(fault.node) if fault.node is not None else None
