@@ -1,7 +1,8 @@
 """Every fault, really made: ``python -m benchmarks.faults [--only PATTERN] [--json | --write]``.
 
 gpt-tiny trains over two nodes × two ranks of a real Slurm on this machine (root; tests/slurm), one
-fault a run. The table says what became of each; ``--write`` puts its rows into docs/faults.md.
+fault a run. ``--beds 2`` makes two at a time, each on a Slurm of its own. The table says what
+became of each; ``--write`` puts its rows into docs/faults.md.
 """
 
 import argparse
@@ -11,8 +12,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 
@@ -50,25 +54,38 @@ class Made:
         return (self.fault.name, verdict, lives, again, seconds, found.cause)
 
 
-def made(folder: Path, only: str) -> Iterator[Made]:
-    """Each fault, one after the other."""
-    losses: dict[tuple[str, ...], dict[int, float]] = {}
-    with brought_up() as slurm:
-        for number, fault in enumerate(FAULTS):
-            if not re.search(only, fault.name):
-                continue
-            bed = bed_of(slurm, folder / str(number))
-            bed.folder.mkdir()
-            if fault.shape not in losses:
-                losses[fault.shape] = without_a_fault(bed, fault.shape)
-                shutil.rmtree(bed.folder / "outputs")
-            yield attempt(bed, fault, losses[fault.shape])
+Slurm = tuple[dict[str, str], dict[tuple[str, ...], dict[int, float]]]
+"""Environment of a test-bed, and the losses of runs without a fault there, by shape."""
 
 
-def attempt(bed: Bed, fault: Fault, losses: dict[int, float]) -> Made:
-    """One fault; what goes wrong on the way is an answer too."""
+def made(folder: Path, only: str, beds: int) -> Iterator[Made]:
+    """Each fault; on so many test-beds at once."""
+    free = SimpleQueue[Slurm]()
+
+    def make(number: int, fault: Fault) -> Made:
+        slurm, losses = free.get()
+        bed = bed_of(slurm, folder / str(number))
+        bed.folder.mkdir()
+        try:
+            return attempt(bed, fault, losses)
+        finally:
+            free.put((slurm, losses))
+
+    asked = [each for each in enumerate(FAULTS) if re.search(only, each[1].name)]
+    with ExitStack() as stack, ThreadPoolExecutor(beds) as pool:
+        for _ in range(beds):
+            free.put((stack.enter_context(brought_up()), {}))
+        for done in as_completed([pool.submit(make, *each) for each in asked]):
+            yield done.result()
+
+
+def attempt(bed: Bed, fault: Fault, losses: dict[tuple[str, ...], dict[int, float]]) -> Made:
+    """One fault; what goes wrong on the way is an answer too. ``losses`` by shape, once made."""
     try:
-        return Made(fault=fault, outcome=play(bed, fault, losses))
+        if fault.shape not in losses:
+            losses[fault.shape] = without_a_fault(bed, fault.shape)
+            shutil.rmtree(bed.folder / "outputs")
+        return Made(fault=fault, outcome=play(bed, fault, losses[fault.shape]))
     except (AssertionError, OSError, ValueError, psutil.Error) as error:
         return Made(fault=fault, outcome=None, trouble=str(error).partition("\n")[0])
 
@@ -103,10 +120,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those whose name matches")
     parser.add_argument("--json", action="store_true", help="one JSON array on stdout")
     parser.add_argument("--write", action="store_true", help="write the table into docs/faults.md")
+    parser.add_argument("--beds", type=int, default=1, help="test-beds that are used at once")
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for each in made(Path(folder), asked.only):
+        for each in made(Path(folder), asked.only, asked.beds):
             print(" | ".join(each.row()), file=sys.stderr, flush=True)
             rows.append(each)
             if asked.write:

@@ -1,4 +1,4 @@
-"""What the ranks of a run say when they get no further, and who of them is missing.
+"""What the ranks of a run say when they get no further, and who or what is missing.
 
 Each writes one file into ``control/hang/LIFE``: a rank that is stopped, or that holds the
 interpreter, writes none.
@@ -7,9 +7,12 @@ interpreter, writes none.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from llmtrain.trainer.reach import View
 
 WAITS = ("waits.py", "agreement.py")
 """Modules of this package in which a rank waits for the others."""
@@ -31,6 +34,8 @@ class Report:
     """It is in a collective: it has arrived."""
     where: str
     """Innermost function of ours that it is in."""
+    network: View = field(default_factory=View)
+    """What its node sees of the others; nothing where it has not looked yet."""
 
 
 def place_of_report(folder: Path, life: int | None) -> Path:
@@ -49,8 +54,13 @@ def write_report(where: Path, report: Report) -> None:
 def read_reports(where: Path) -> dict[int, Report]:
     """All reports, by rank."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(where.glob("rank-*.json"))]
-    reports = [Report(**json.loads(text)) for text in texts]
+    reports = [_report(json.loads(text)) for text in texts]
     return {report.rank: report for report in reports}
+
+
+def _report(said: dict[str, Any]) -> Report:
+    network = {name: tuple(hosts) for name, hosts in said.pop("network").items()}
+    return Report(network=View(**network), **said)
 
 
 def missing(reports: Mapping[int, Report], world: int) -> tuple[int, ...]:
@@ -74,6 +84,13 @@ def sentence(ranks: Sequence[int], nodes: Mapping[int, str], doing: str, seconds
     shown = ", ".join(f"rank {rank} on {nodes.get(rank, 'an unknown node')}" for rank in ranks[:8])
     more = f" and {len(ranks) - 8} more" if len(ranks) > 8 else ""
     return f"{stuck}: {shown}{more} did not arrive"
+
+
+def lost_nodes(nodes: Sequence[str], doing: str, seconds: float) -> str:
+    """What the record says of a hang for which the network is to blame."""
+    more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+    stuck = f"{doing} has not ended in {seconds:.0f} s"
+    return f"{stuck}: the network has lost {', '.join(nodes[:8])}{more}"
 
 
 def whereabouts(thread: int) -> tuple[bool, str]:

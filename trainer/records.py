@@ -108,6 +108,18 @@ def event(folder: Path, kind: str, step: int | None, **more: Any) -> None:
         print(f"events.jsonl: {error}; not written: {line}", file=sys.stderr)
 
 
+def has_failed(folder: Path) -> bool:
+    """Whether a rank has failed since the newest life has begun to train."""
+    with suppress(OSError, ValueError):
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        for said in map(json.loads, reversed(lines)):
+            if said["event"] in ("started", "resumed"):
+                return False
+            if said["event"] == "failed" and said.get("rank") is not None:
+                return True
+    return False
+
+
 class Metrics:
     """Writes rows to metrics.jsonl, and hands them to the boards."""
 

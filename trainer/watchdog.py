@@ -1,9 +1,9 @@
 """A thread beside each rank: ends it when the run gets no further, or goes on without it.
 
 It asks three things. Whether the step under way, or what else is done, has not ended for too long:
-then the ranks report (``hang.py``), the missing one is named, and all end, so that a restart goes
-on. Whether a newer life of the run has begun. Whether the launcher is gone: then nobody would end
-this process.
+then the ranks report (``hang.py``) and look at the network (``reach.py``), the missing rank or the
+lost node is named, and all end, so that a restart goes on. Whether a newer life of the run has
+begun. Whether the launcher is gone: then nobody would end this process.
 """
 
 import faulthandler
@@ -15,16 +15,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from llmtrain.config.errors import RunError
 from llmtrain.config.watch import Hang
-from llmtrain.trainer import hang
+from llmtrain.trainer import hang, reach
 from llmtrain.trainer.life import Life
 from llmtrain.trainer.places import Place
 from llmtrain.trainer.rank import Rank
-from llmtrain.trainer.records import event
+from llmtrain.trainer.records import event, has_failed
 
 POLLS = 30
 """Looks in the shortest time that counts as a hang; each asks the file system twice."""
@@ -45,6 +46,7 @@ class Watchdog:
         self._life = Life.read(folder)
         self._watched, self._parent = threading.get_ident(), os.getppid()
         self._places: Sequence[Place] = ()
+        self._links = reach.running_links()
         self._took: deque[float] = deque(maxlen=WINDOW)
         self._doing, self._step, self._limit = "the start", 0, rules.start_seconds
         self._begun = time.monotonic()
@@ -117,7 +119,10 @@ class Watchdog:
         )
         with suppress(OSError):
             hang.write_report(where, mine)
-        if self._end.wait(SETTLE * self._poll):
+            # Afterwards: the silence of a rank must not be that of the network.
+            hang.write_report(where, replace(mine, network=self._look_around()))
+        # Others look around as long.
+        if self._end.wait(SETTLE * self._poll + reach.SECONDS):
             return
         reports = hang.read_reports(where)
         self._wake(reports)
@@ -126,6 +131,10 @@ class Watchdog:
         else:
             time.sleep(SETTLE * self._poll)
         self._leave("the run hangs: this rank ends, a restart can go on")
+
+    def _look_around(self) -> reach.View:
+        nodes = {place.node for place in self._places}
+        return reach.look(reach.hosts_to_try(self._rank.node, nodes), self._links)
 
     def _wake(self, reports: dict[int, hang.Report]) -> None:
         """Ranks of this node that say nothing write their stacks, if they can."""
@@ -140,11 +149,18 @@ class Watchdog:
         nodes = {number: place.node for number, place in enumerate(self._places)}
         nodes |= {number: report.node for number, report in reports.items()}
         ranks = hang.missing(reports, self._rank.world)
+        views = [(report.node, report.network) for report in reports.values()]
+        lost = reach.cut_off(set(nodes.values()), views)
+        if not lost and has_failed(self._folder):
+            print("llmtrain: another rank has failed: this is no hang", file=sys.stderr)
+            return
         says = hang.sentence(ranks, nodes, doing, seconds)
+        says = hang.lost_nodes(lost, doing, seconds) if lost else says
         found = [{"rank": rank, "node": nodes.get(rank)} for rank in ranks]
-        event(self._folder, "hang", step, seconds=round(seconds, 1), missing=found, error=says)
-        first = ranks[0] if ranks else None
-        node = None if first is None else nodes.get(first)
+        seen = {"seconds": round(seconds, 1), "missing": found, "lost": lost}
+        event(self._folder, "hang", step, error=says, **seen)
+        first = ranks[0] if ranks and not lost else None
+        node = lost[0] if lost else None if first is None else nodes.get(first)
         event(self._folder, "failed", step, rank=first, node=node, error=says)
 
     def _leave(self, says: str) -> None:

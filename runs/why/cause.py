@@ -121,7 +121,7 @@ def _of_events(life: Sequence[dict[str, Any]], folder: Path, known: Book) -> lis
 def _of_event(hit: Hit, event: dict[str, Any]) -> Hit:
     """An event knows when, and of whom it is."""
     rank, host = event.get("rank"), event.get("node")
-    line = replace(hit.line, time=_time(event), rank=rank, host=host)
+    line = replace(hit.line, time=_time(event), stamped=True, rank=rank, host=host)
     return replace(hit, line=line, rank=hit.rank if rank is None else rank, host=host)
 
 
@@ -154,13 +154,18 @@ def _first(hits: Sequence[Hit], known: Book, read: int, per_node: int | None) ->
 
 
 def _order(found: Sequence[Hit]) -> Any:
-    """By time where it is known; within a log by line."""
+    """By time where it is known; within a log by line.
+
+    Many stamps are whole seconds: in one second what has its own comes first.
+    """
     untimed = any(hit.line.time is None for hit in found)
 
-    def key(hit: Hit) -> tuple[int, float, str, int]:
-        time, kind = hit.line.time, hit.pattern.kind
+    def key(hit: Hit) -> tuple[int, float, bool, float, str, int]:
+        time, kind = hit.line.time or 0.0, hit.pattern.kind
         late = 2 if untimed and kind in FROM_OUTSIDE else 0
-        return (1 if time is None else late, time or 0.0, str(hit.line.path), hit.line.number)
+        known = 1 if hit.line.time is None else late
+        when = (time // 1, not hit.line.stamped, time)
+        return (known, *when, str(hit.line.path), hit.line.number)
 
     return key
 

@@ -43,6 +43,8 @@ class Line:
     """As it was written."""
     time: float | None
     """Seconds; its own stamp, or one just before or after it. Clocks are taken to agree."""
+    stamped: bool
+    """Whether the stamp is its own; it may else have been written long after."""
     rank: int | None
     """Who wrote it."""
     host: str | None
@@ -73,6 +75,7 @@ class Log:
             number=self.first + index,
             text=text,
             time=self._time(index),
+            stamped=stamp(text, self.year) is not None,
             rank=file_rank if file_rank is not None else rank,
             host=named.group(1) if named else host,
         )

@@ -6,9 +6,10 @@ checkpoint and leave no process, and ``llmtrain why`` must name what happened, a
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 STRUCK = 10
 """Steps before the fault: two checkpoints are there."""
 ONE_NODE = ("gpus=2", "batch.global=8")
+DEEPSPEED = ("backend=megatron-core+deepspeed", "optim.zero=2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,8 @@ class Fault:
     """What must be in events.jsonl; of the victim where it names a rank."""
     small_disk: bool = False
     """Checkpoints go where there is little room."""
+    engines: bool = False
+    """It is made under DeepSpeed's engine too, which has files of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,7 @@ class Outcome:
     """What ``why`` said."""
 
 
-FAULTS = (
+MADE = (
     Fault(
         name="kill -9 of a rank",
         strike=strikes.kill_rank,
@@ -80,6 +84,7 @@ FAULTS = (
         rank=VICTIM,
         node=VICTIM,
         quick=True,
+        engines=True,
     ),
     Fault(
         name="kill -9 of a rank, one task a rank",
@@ -142,12 +147,23 @@ FAULTS = (
     Fault(
         name="network of a node cut",
         strike=strikes.unplug,
-        kind="hang",
+        kind="fabric",
+        node=VICTIM,
         lives=(2, 3, 4),
     ),
-    Fault(name="requeue", strike=strikes.requeue, kind="preemption"),
+    Fault(name="requeue", strike=strikes.requeue, kind="preemption", engines=True),
     Fault(name="preemption with grace", strike=strikes.preempt, kind="preemption"),
-    Fault(name="the time limit", strike=strikes.near_the_end, kind="wall_clock"),
+    Fault(
+        name="the time limit, told by Slurm",
+        strike=strikes.time_limit,
+        kind="wall_clock",
+        # The lives after it have two minutes too.
+        lives=(2, 3, 4),
+        words=(
+            *("site.time_limit='00:02:00'", "site.slurm.lead_seconds=15"),
+            "hang.least_seconds=60",
+        ),
+    ),
     Fault(
         name="the time limit, chain",
         strike=strikes.near_the_end,
@@ -196,33 +212,38 @@ FAULTS = (
         lives=(1,),
         event="checkpoint_failed",
         small_disk=True,
+        engines=True,
     ),
     Fault(
         name="newest checkpoint truncated",
         strike=damaged(strikes.truncate),
         kind="none",
         event="checkpoint_damaged",
+        engines=True,
     ),
     Fault(
         name="newest checkpoint, one bit flipped",
         strike=damaged(strikes.flip_bit),
         kind="none",
         event="checkpoint_damaged",
+        engines=True,
     ),
     Fault(
         name="newest checkpoint, a file removed",
         strike=damaged(strikes.remove_file),
         kind="none",
         event="checkpoint_damaged",
+        engines=True,
     ),
     Fault(
-        name="kill -9 three times during a save",
+        name="kill -9 at random moments of five saves",
         strike=strikes.kill_while_saving,
         kind="killed",
         rank=0,
-        lives=(4,),
+        lives=(1 + strikes.KILLS,),
         # None of the saves may succeed: that is what is made here.
-        words=("site.slurm.max_restarts=3",),
+        words=(f"site.slurm.max_restarts={strikes.KILLS}",),
+        engines=True,
     ),
     Fault(
         name="two resumes at once",
@@ -231,16 +252,24 @@ FAULTS = (
         shape=ONE_NODE,
     ),
 )
+FAULTS = MADE + tuple(
+    replace(fault, name=f"{fault.name}, DeepSpeed", shape=DEEPSPEED, quick=False)
+    for fault in MADE
+    if fault.engines
+)
 
 
 def play(bed: Bed, fault: Fault, expected: dict[int, float]) -> Outcome:
     """Make one fault, and compare the run with the one without it."""
-    if fault.small_disk and not (bed.folder / "outputs").exists():
-        (bed.folder / "outputs").symlink_to(Path(bed.environment["BED"]) / "small")
+    if fault.small_disk:
+        small = Path(bed.environment["BED"]) / "small"
+        for before in small.iterdir():
+            shutil.rmtree(before)
+        (bed.folder / "outputs").symlink_to(small)
     scene = Scene.begin(bed, clean(fault.name), *fault.words, *fault.shape)
     scene.until_step(1)
     node = scene.node(fault.node) if fault.node is not None else None
-    struck = scene.node(VICTIM if not fault.shape else 0)
+    struck = scene.node(0 if fault.shape == ONE_NODE else VICTIM)
     scene.until_step(STRUCK)
     try:
         begun = time.monotonic()

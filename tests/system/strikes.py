@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from tests.system.scene import Scene
 
 VICTIM = 3
 """The rank that most of this is done to."""
+KILLS = 5
+"""Saves of a run in which a rank is killed."""
 
 
 def kill_rank(scene: Scene) -> None:
@@ -97,6 +100,12 @@ def near_the_end(scene: Scene) -> None:
     scene.batch_script().send_signal(signal.SIGUSR1)
 
 
+def time_limit(scene: Scene) -> None:
+    """Nothing: Slurm itself tells of the limit, two minutes; until then the run hardly moves."""
+    log = scene.folder / "logs" / "launcher.log"
+    throttle(scene, 3, lambda: "the time limit is near" in log.read_text(), 180)
+
+
 def cancel(scene: Scene) -> None:
     """scancel; nothing must begin again."""
     scene.bed.run("scancel", scene.job())
@@ -119,10 +128,10 @@ def slow_down(scene: Scene) -> None:
     throttle(scene, 0.18, lambda: named(scene))
 
 
-def throttle(scene: Scene, pause: float, enough: Callable[[], bool]) -> None:
+def throttle(scene: Scene, pause: float, enough: Callable[[], bool], seconds: float = 90) -> None:
     """Let the rank run for 0.02 seconds, then stop it for ``pause`` seconds, and so on."""
     process = scene.rank(VICTIM)
-    end = time.monotonic() + 90
+    end = time.monotonic() + seconds
     with suppress(psutil.NoSuchProcess):
         while not enough() and time.monotonic() < end:
             process.suspend()
@@ -149,8 +158,8 @@ def newest(scene: Scene) -> Path:
 
 
 def largest(checkpoint: Path) -> Path:
-    """The largest file of a rank."""
-    return max(checkpoint.glob("*.distcp"), key=lambda path: path.stat().st_size)
+    """The largest file, which is that of a rank."""
+    return max(checkpoint.iterdir(), key=lambda path: path.stat().st_size)
 
 
 def stop(scene: Scene) -> None:
@@ -190,19 +199,27 @@ def remove_file(checkpoint: Path) -> None:
 
 
 def saving(scene: Scene, after: int) -> bool:
-    """Whether a checkpoint is being written, some steps later."""
-    return scene.step() > after and any(scene.folder.glob("checkpoints/*.partial"))
+    """Whether the newest life is writing a checkpoint, some steps later."""
+    life = (scene.folder / "control" / "life").read_text().split()[0]
+    return scene.step() > after and any(scene.folder.glob(f"checkpoints/*.{life}.partial/*"))
 
 
 def kill_while_saving(scene: Scene) -> None:
-    """Three times SIGKILL to a rank some hundredths of a second after a save began."""
-    for turn in range(3):
+    """SIGKILL to a rank at random moments of saves, a life each; the first to rank 0.
+
+    From the first file of a save on, up to half as long again as saves have taken.
+    """
+    dice = random.Random(scene.folder.name.rpartition("-")[0])
+    longest = max(event["seconds"] for event in scene.events("checkpoint"))
+    for life in range(KILLS):
         scene.until(partial(saving, scene, scene.step()), "a save")
-        time.sleep(0.05 * turn)
+        rank, seconds = (0 if life == 0 else dice.randrange(4)), dice.uniform(0, 1.5 * longest)
+        time.sleep(seconds)
         with suppress(psutil.NoSuchProcess, ValueError):
-            scene.rank(turn).kill()
-        if turn < 2:
-            scene.resumed(turn + 1)
+            scene.rank(rank).kill()
+        print(f"life {life + 1}: SIGKILL to rank {rank} {seconds:.3f} s into a save")
+        if life < KILLS - 1:
+            scene.resumed(life + 1)
 
 
 def resume_twice(scene: Scene) -> None:

@@ -111,7 +111,7 @@ class Ranks:
 
     started: "list[subprocess.Popen[str]]"
 
-    def run(self, folder: Path, ranks: int) -> list[int]:
+    def run(self, folder: Path, ranks: int, kill: dict[str, Any] | None = None) -> list[int]:
         """Run the trainer in ``folder``; the exit status of each rank."""
         if not self.started:
             self.started.append(
@@ -125,7 +125,7 @@ class Ranks:
             )
         (server,) = self.started
         assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps({"folder": str(folder), "ranks": ranks}) + "\n")
+        server.stdin.write(json.dumps({"folder": str(folder), "ranks": ranks, "kill": kill}) + "\n")
         server.stdin.flush()
         statuses: list[int] = json.loads(server.stdout.readline())
         return statuses
@@ -172,6 +172,11 @@ class Trial:
     def statuses(self, ranks: int) -> list[int]:
         """Run as many ranks, and see how each ended."""
         return self.ranks.run(self.folder, ranks)
+
+    def kill(self, rank: int, step: int, part: float) -> list[int]:
+        """Run every rank, and kill one in the save of ``step``, after that ``part`` of its time."""
+        moment = {"rank": rank, "step": step, "part": part}
+        return self.ranks.run(self.folder, self.recipe.gpus, moment)
 
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""

@@ -3,6 +3,7 @@
 Importing torch and megatron-core takes seconds for each rank, the runs of the tests a moment. This
 process imports once; for each line of JSON on stdin, ``{"folder": …, "ranks": N}``, it forks N
 ranks, which run the trainer's own ``main`` as under torchrun, and answers with their statuses.
+With ``"kill": {"rank": …, "step": …, "part": …}`` a rank gets SIGKILL in the save of that step.
 """
 
 import json
@@ -12,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -70,6 +72,33 @@ def fork_rank(folder: str, number: int, ranks: int, port: int) -> int:
         os._exit(status)
 
 
+def kill(child: int, checkpoints: Path, step: int, part: float) -> None:
+    """SIGKILL to a rank, in the save of ``step``.
+
+    From the first file on, ``part`` of the time that the save of the step before has taken.
+    """
+    now = time.time()
+    before = checkpoints / f"step-{step - 1:08d}"
+    until_written(now, before.with_name(f"{before.name}.partial"), before)
+    begun = time.monotonic()
+    until_written(now, before)
+    took = time.monotonic() - begun
+    until_written(now, checkpoints / f"step-{step:08d}.partial", checkpoints / f"step-{step:08d}")
+    time.sleep(part * took)
+    os.kill(child, signal.SIGKILL)
+
+
+def until_written(since: float, *folders: Path) -> None:
+    """Wait for a file in one of ``folders``, which is newer than what a killed life has left."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                if folder.stat().st_ctime > since and os.listdir(folder):
+                    return
+        time.sleep(0.0005)
+
+
 def wait_for(children: Sequence[int]) -> list[int]:
     """The exit statuses; as torchrun does, what is left is ended when one fails."""
     statuses: dict[int, int] = {}
@@ -96,6 +125,10 @@ def main() -> None:
             fork_rank(asked["folder"], number, asked["ranks"], port)
             for number in range(asked["ranks"])
         ]
+        if asked["kill"]:
+            moment = asked["kill"]
+            checkpoints = Path(asked["folder"]) / "checkpoints"
+            kill(children[moment["rank"]], checkpoints, moment["step"], moment["part"])
         print(json.dumps(wait_for(children)), flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import pytest
 
 from llmtrain.trainer import hang
 from llmtrain.trainer.hang import Report
+from llmtrain.trainer.reach import View
+from llmtrain.trainer.records import event, has_failed
 from tests.trainer.test_signals import rank_process, started
 
 if TYPE_CHECKING:
@@ -54,16 +57,34 @@ def test_the_sentence_names_rank_and_node() -> None:
     )
     assert "all ranks wait" in hang.sentence([], nodes, "step 8", 12)
     assert hang.sentence(range(20), {}, "step 8", 12).endswith("and 12 more did not arrive")
+    assert hang.lost_nodes(["n1", "n2"], "step 8", 12.4) == (
+        "step 8 has not ended in 12 s: the network has lost n1, n2"
+    )
 
 
 def test_reports_are_whole_or_not_there(tmp_path: Path) -> None:
     """What is written is what is read."""
     where = hang.place_of_report(tmp_path, 4)
     hang.write_report(where, report(3))
-    hang.write_report(where, report(1))
+    seen = replace(report(1), network=View(met=("n0",), missed=("n2", "n3")))
+    hang.write_report(where, seen)
 
-    assert hang.read_reports(where) == reports(report(1), report(3))
+    assert hang.read_reports(where) == reports(seen, report(3))
     assert hang.read_reports(hang.place_of_report(tmp_path, 5)) == {}
+
+
+def test_who_waits_for_a_rank_that_has_failed_does_not_hang(tmp_path: Path) -> None:
+    """Its end may take longer than a step; what an earlier life has said does not count."""
+    said = []
+    for kind, rank, expected in (
+        *(("started", None, False), ("failed", 2, True), ("checkpoint", None, True)),
+        *(("resumed", None, False), ("failed", None, False)),
+    ):
+        event(tmp_path, kind, 1, rank=rank)
+        said.append((has_failed(tmp_path), expected))
+
+    assert all(found == expected for found, expected in said)
+    assert not has_failed(tmp_path / "nowhere")
 
 
 def test_a_thread_that_computes_does_not_wait() -> None:

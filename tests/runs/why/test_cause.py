@@ -91,6 +91,28 @@ def test_an_earlier_life_is_over(tmp_path: Path) -> None:
     assert cause_of_run(tmp_path).kind == "file_system"
 
 
+def test_in_one_second_a_stamp_of_its_own_comes_first(tmp_path: Path) -> None:
+    """torchrun's stamps are whole seconds, and what srun says below them came half a minute on."""
+    says = "step 11 has not ended in 6 s: the network has lost n2"
+    times = ("2026-11-26T06:39:11.160+00:00", "2026-11-26T06:40:05.817+00:00")
+    events = [
+        {"time": times[0], "event": "launched", "life": 1},
+        {"time": times[1], "event": "failed", "rank": None, "node": "n2", "error": says},
+    ]
+    said = (
+        "llmtrain: life 1 begins after step 0",
+        "0:   time      : 2026-11-26_06:40:05",
+        "0:   exitcode  : 6 (pid: 445)",
+        "srun: error: Node failure on n2",
+    )
+    told = "\n".join(json.dumps(event) for event in events)
+    written({"events.jsonl": told, "logs/launcher.log": "\n".join(said)}, tmp_path)
+
+    cause = cause_of_run(tmp_path)
+
+    assert (cause.kind, cause.host, cause.rank) == ("fabric", "n2", None)
+
+
 def test_what_was_survived_is_no_cause(tmp_path: Path) -> None:
     """A failure that is followed by two steps in the same log: one may have been under way."""
     failed, step = "OSError: [Errno 28] No space left on device\n", " iteration 5/ 9 | lm loss: 2\n"
