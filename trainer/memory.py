@@ -1,6 +1,7 @@
 """The most bytes that the tensors of a rank took at one time."""
 
 import gc
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +12,12 @@ from llmtrain.trainer.device import Device
 MEASURED = 3
 """Readings for which allocations are followed on a CPU, from the start: a step like the others is
 then among them (the first makes the optimizer's state). Following costs time."""
+
+TRIED = 9
+"""Readings at the most: of what other threads free, the profiler sometimes misses a part."""
+
+SLACK = 0.01
+"""Share of the bytes there are that a reading may end with too many."""
 
 
 class Memory(Protocol):
@@ -51,22 +58,22 @@ class DeviceMemory:
 class HostMemory:
     """On a CPU: the tensors there are, and every allocation that torch's profiler reports.
 
-    After :data:`MEASURED` readings the highest of them is repeated.
+    After :data:`MEASURED` readings that can be trusted the highest of them is repeated.
     """
 
     def __init__(self) -> None:
         """From now on."""
         self._before = self._most = 0
-        self._left = MEASURED
+        self._left, self._tries = MEASURED, TRIED
         self._profiler: Any = None
         self._follow()
 
     def peak(self) -> int:
         """Most bytes that were ever there."""
         if self._profiler is not None:
-            self.close()
-            self._left -= 1
-            if self._left:
+            self._left -= self._read()
+            self._tries -= 1
+            if self._left and self._tries:
                 self._follow()
         return self._most
 
@@ -74,7 +81,6 @@ class HostMemory:
         """Follow no longer."""
         if self._profiler is not None:
             self._read()
-            self._profiler = None
 
     def _follow(self) -> None:
         self._before = living_bytes()
@@ -82,13 +88,17 @@ class HostMemory:
         self._profiler = profiler.profile(use_kineto=True, profile_memory=True)
         self._profiler.__enter__()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """End the reading; whether it ends with what is there."""
         self._profiler.__exit__(None, None, None)
-        now = self._before
-        for event in self._profiler.kineto_results.events():
-            if event.name() == "[memory]":
-                now += event.nbytes()
-                self._most = max(self._most, now)
+        events = self._profiler.kineto_results.events()
+        self._profiler = None
+        sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
+        amounts = list(accumulate(sizes, initial=self._before))
+        there = living_bytes()
+        trusted: bool = amounts[-1] <= (1 + SLACK) * there
+        self._most = max(self._most, *amounts if trusted else (there,))
+        return trusted
 
 
 def living_bytes() -> int:

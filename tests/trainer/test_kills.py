@@ -14,7 +14,7 @@ from llmtrain.trainer.checksums import read_sums
 if TYPE_CHECKING:
     from tests.trainer.conftest import Lab, Trial
 
-MOMENTS = 20
+MOMENTS = 10
 """Kills of a run."""
 ENOUGH = 1000
 """More steps than its lives get to."""

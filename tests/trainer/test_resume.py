@@ -27,8 +27,6 @@ CASES: dict[str, dict[str, Any]] = {
     "DeepSpeed, pp 2, dp 2, ZeRO-1": {"gpus": 4, "parallel": {"pp": 2}, "optim": ZERO[1]}
     | DEEPSPEED,
     "DeepSpeed, experts, ep 2, dp 4, ZeRO-0": {"gpus": 4, "parallel": {"ep": 2}} | DEEPSPEED,
-    "DeepSpeed, experts, ep 2, dp 4, ZeRO-2": {"gpus": 4, "parallel": {"ep": 2}, "optim": ZERO[2]}
-    | DEEPSPEED,
     "DeepSpeed, experts, ep 2, ZeRO-3": {"gpus": 2, "parallel": {"ep": 2}, "optim": ZERO[3]}
     | DEEPSPEED,
     "DeepSpeed, experts, ep 2, pp 2, ZeRO-1": {

@@ -31,18 +31,10 @@ CHAINS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
     ),
     "experts": (
         "experts",
-        (
-            layout(4, 1, ep=2),
-            layout(2, 1, ep=2),
-            layout(4, 2, ep=2, tp=2, sequence=True),
-            layout(2, 2, tp=2, sequence=True),
-            layout(4, 2, ep=4),
-        ),
+        (layout(4, 1, ep=2), layout(4, 2, ep=2, tp=2, sequence=True), layout(2, 1)),
     ),
     "experts and stages": ("experts", (layout(4, 1, pp=2, ep=2), layout(2, 1, pp=2))),
-    "ZeRO-3, experts": ("experts", (layout(2, 3), layout(1, 3))),
-    "experts without ZeRO": ("experts", (layout(4, 0, ep=2), layout(2, 0, ep=2))),
-    "ZeRO-3": ("gpt", (layout(2, 3), layout(1, 3), layout(2, 3))),
+    "ZeRO-3": ("experts", (layout(2, 3), layout(1, 3), layout(2, 3))),
     "without ZeRO": ("gpt", (layout(2, 0), layout(1, 0))),
 }
 """Shape and layouts, one after the other."""
