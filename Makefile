@@ -29,10 +29,9 @@ demo: install  ## Train gpt-tiny on this machine, two processes
 	@echo 'Training gpt-tiny: llmtrain run recipe=gpt-tiny'
 	@$(BIN)/llmtrain run recipe=gpt-tiny
 
-# The longest first, so that no process is left with one of them at the end.
 test: install  ## Run the tests that pip alone can serve
 	$(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder \
-		--ignore tests/system --ignore tests/packaging tests/trainer tests
+		--ignore tests/system --ignore tests/packaging
 
 test-system: install  ## Run the tests that need a Slurm: installs Debian's, as root
 	tests/slurm/install.sh

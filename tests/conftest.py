@@ -22,6 +22,11 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"skipped, which CI does not allow: {report.longreprtext}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The trainer's first, which take longest: else one process is left with them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/trainer/"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
