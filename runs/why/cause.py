@@ -9,7 +9,7 @@ from typing import Any
 from llmtrain.runs.lives import Life, find_life, lives, part
 from llmtrain.runs.logs import log_files, nccl_logs
 from llmtrain.runs.why.hits import Hit, hits_of
-from llmtrain.runs.why.lines import Log, read_log, stamp, year_of
+from llmtrain.runs.why.lines import Line, Log, read_log, stamp, year_of
 from llmtrain.runs.why.patterns import ROLES, Book, book
 
 FROM_OUTSIDE = ("wall_clock", "cancelled", "preemption")
@@ -134,14 +134,15 @@ def _before(hit: Hit, start: float | None) -> bool:
 
 
 def _timed(hits: Sequence[Hit], said: Sequence[Hit]) -> list[Hit]:
-    """A rank's traceback has no time; the event that the same rank wrote has."""
+    """A traceback has no time, or that of a line long before it; an event of its rank has one."""
     times = {hit.rank: hit.line.time for hit in reversed(said) if hit.rank is not None}
-    return [
-        replace(hit, line=replace(hit.line, time=times[hit.line.rank]))
-        if hit.line.time is None and hit.line.rank in times
-        else hit
-        for hit in hits
-    ]
+
+    def timed(line: Line) -> Line:
+        known = times.get(line.rank) if line.rank is not None else None
+        late = known is not None and not line.stamped and (line.time or 0.0) < known
+        return replace(line, time=known) if late else line
+
+    return [replace(hit, line=timed(hit.line)) for hit in hits]
 
 
 def _first(hits: Sequence[Hit], known: Book, read: int, per_node: int | None) -> Cause:

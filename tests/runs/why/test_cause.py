@@ -113,6 +113,27 @@ def test_in_one_second_a_stamp_of_its_own_comes_first(tmp_path: Path) -> None:
     assert (cause.kind, cause.host, cause.rank) == ("fabric", "n2", None)
 
 
+def test_a_rank_that_crashes_when_it_is_ended_had_hung_before(tmp_path: Path) -> None:
+    """Its last line with a time is older than the hang; what stands below it came later."""
+    says = "step 11 has not ended in 6 s: rank 3 on n3 did not arrive"
+    times = ("2026-11-26T08:50:30.949+00:00", "2026-11-26T08:50:53.504+00:00")
+    events = [
+        {"time": times[0], "event": "launched", "life": 1},
+        {"time": times[1], "event": "failed", "rank": 3, "node": "n3", "error": says},
+    ]
+    said = (
+        "llmtrain: life 1 begins",
+        "2026-11-26 08:50:41 2435:2435 profiler_stop",
+        "Fatal Python error: Segmentation fault",
+    )
+    told = "\n".join(json.dumps(event) for event in events)
+    written({"events.jsonl": told, "logs/n3/rank-3.log": "\n".join(said)}, tmp_path)
+
+    cause = cause_of_run(tmp_path)
+
+    assert (cause.kind, cause.host, cause.rank) == ("hang", "n3", 3)
+
+
 def test_what_was_survived_is_no_cause(tmp_path: Path) -> None:
     """A failure that is followed by two steps in the same log: one may have been under way."""
     failed, step = "OSError: [Errno 28] No space left on device\n", " iteration 5/ 9 | lm loss: 2\n"
