@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from llmtrain.config.errors import Interrupted, LaunchError, Problem, RunError
-from llmtrain.runs.drill.progress import newest_checkpoint
 from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
 from llmtrain.runs.process import ask_to_stop, is_alive, is_ours, kill, start
+from llmtrain.runs.progress import newest_checkpoint
 from llmtrain.runs.state import State, read_state
 
 CANCEL_SECONDS = 60.0

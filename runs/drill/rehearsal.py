@@ -8,8 +8,8 @@ from typing import Any
 
 from llmtrain.config.errors import RunError
 from llmtrain.runs.drill.hands import Hands
-from llmtrain.runs.drill.progress import life, losses_of, newest_checkpoint, steps_of
 from llmtrain.runs.drill.scaled import small
+from llmtrain.runs.progress import life, losses_of, newest_checkpoint, steps_of
 
 POLL_SECONDS = 0.2
 WARNING = "the time limit"

@@ -7,8 +7,8 @@ import pytest
 
 from llmtrain.config.errors import RunError
 from llmtrain.runs.drill import rehearsal
-from llmtrain.runs.drill.progress import newest_checkpoint, steps_of
 from llmtrain.runs.drill.rehearsal import Rehearsal
+from llmtrain.runs.progress import newest_checkpoint, steps_of
 
 
 class Pretence:

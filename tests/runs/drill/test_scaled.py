@@ -6,8 +6,8 @@ import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.planner.plan import make_plan
-from llmtrain.runs.drill.progress import newest_checkpoint
 from llmtrain.runs.drill.scaled import scaled, small
+from llmtrain.runs.progress import newest_checkpoint
 
 
 @pytest.mark.parametrize(

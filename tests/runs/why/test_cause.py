@@ -91,45 +91,50 @@ def test_an_earlier_life_is_over(tmp_path: Path) -> None:
     assert cause_of_run(tmp_path).kind == "file_system"
 
 
+def cause_of_life(folder: Path, failed: dict[str, Any], log: str, lines: tuple[str, ...]) -> Cause:
+    """Of a run with one life, in which there is a record of the failure and one log."""
+    launched = {"time": "2026-11-26T08:50:30.949+00:00", "event": "launched", "life": 1}
+    events = (launched, {"event": "failed", **failed})
+    told = "\n".join(json.dumps(event) for event in events)
+    written({"events.jsonl": told, log: "\n".join(lines)}, folder)
+    return cause_of_run(folder)
+
+
 def test_in_one_second_a_stamp_of_its_own_comes_first(tmp_path: Path) -> None:
     """torchrun's stamps are whole seconds, and what srun says below them came half a minute on."""
-    says = "step 11 has not ended in 6 s: the network has lost n2"
-    times = ("2026-11-26T06:39:11.160+00:00", "2026-11-26T06:40:05.817+00:00")
-    events = [
-        {"time": times[0], "event": "launched", "life": 1},
-        {"time": times[1], "event": "failed", "rank": None, "node": "n2", "error": says},
-    ]
-    said = (
+    failed = {
+        "time": "2026-11-26T08:51:05.817+00:00",
+        "rank": None,
+        "node": "n2",
+        "error": "step 11 has not ended in 6 s: the network has lost n2",
+    }
+    lines = (
         "llmtrain: life 1 begins after step 0",
-        "0:   time      : 2026-11-26_06:40:05",
+        "0:   time      : 2026-11-26_08:51:05",
         "0:   exitcode  : 6 (pid: 445)",
         "srun: error: Node failure on n2",
     )
-    told = "\n".join(json.dumps(event) for event in events)
-    written({"events.jsonl": told, "logs/launcher.log": "\n".join(said)}, tmp_path)
 
-    cause = cause_of_run(tmp_path)
+    cause = cause_of_life(tmp_path, failed, "logs/launcher.log", lines)
 
     assert (cause.kind, cause.host, cause.rank) == ("fabric", "n2", None)
 
 
 def test_a_rank_that_crashes_when_it_is_ended_had_hung_before(tmp_path: Path) -> None:
     """Its last line with a time is older than the hang; what stands below it came later."""
-    says = "step 11 has not ended in 6 s: rank 3 on n3 did not arrive"
-    times = ("2026-11-26T08:50:30.949+00:00", "2026-11-26T08:50:53.504+00:00")
-    events = [
-        {"time": times[0], "event": "launched", "life": 1},
-        {"time": times[1], "event": "failed", "rank": 3, "node": "n3", "error": says},
-    ]
-    said = (
+    failed = {
+        "time": "2026-11-26T08:50:53.504+00:00",
+        "rank": 3,
+        "node": "n3",
+        "error": "step 11 has not ended in 6 s: rank 3 on n3 did not arrive",
+    }
+    lines = (
         "llmtrain: life 1 begins",
         "2026-11-26 08:50:41 2435:2435 profiler_stop",
         "Fatal Python error: Segmentation fault",
     )
-    told = "\n".join(json.dumps(event) for event in events)
-    written({"events.jsonl": told, "logs/n3/rank-3.log": "\n".join(said)}, tmp_path)
 
-    cause = cause_of_run(tmp_path)
+    cause = cause_of_life(tmp_path, failed, "logs/n3/rank-3.log", lines)
 
     assert (cause.kind, cause.host, cause.rank) == ("hang", "n3", 3)
 
