@@ -196,22 +196,15 @@ TRAINER = (
 """Of the trainer around the engine."""
 
 
-def _one(name: str, what: str) -> Limit:
-    """A degree of parallelism that plain DeepSpeed has not."""
-    return Limit(
-        key=f"parallel.{name}",
-        when=lambda recipe: (
-            recipe.backend.name == "deepspeed" and getattr(recipe.parallel, name) > 1
-        ),
-        why=f"the backend deepspeed is without {what}; megatron-core+deepspeed has it",
-    )
-
-
 MISSING = (
     *SHARED,
     *ENGINE,
     *PIPELINE,
     *TRAINER,
-    _one("tp", "tensor parallel"),
+    Limit(
+        key="parallel.tp",
+        when=lambda recipe: recipe.backend.name == "deepspeed" and recipe.parallel.tp > 1,
+        why="the backend deepspeed is without tensor parallel; megatron-core+deepspeed has it",
+    ),
 )
 """What the trainer cannot with DeepSpeed's engine."""

@@ -118,9 +118,7 @@ class DeepSpeed(ABC):
         if self._keeps_experts and experts.leads():
             files[experts.file_name()] = experts.state(self.engine.module, self.engine.optimizer)
         if self.recipe.optim.zero < 3 and experts.own(self.engine.module):
-            for held in files.values():
-                for shapes in held.get("param_shapes") or ():
-                    experts.of_every_rank(shapes, self.recipe.model.experts or 0)
+            experts.of_every_rank(files, self.recipe.model.experts or 0)
         layout = {LAYOUT: self._sharding.layout.text()} if torch.distributed.get_rank() == 0 else {}
         return FilesPart(folder=folder, files=files, small=layout)
 

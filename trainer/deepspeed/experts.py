@@ -94,15 +94,16 @@ def rename(engine: Any, names: Mapping[str, str]) -> None:
         engine.optimizer._param_slice_mappings = engine.optimizer._create_param_mapping()
 
 
-def of_every_rank(shapes: dict[str, Any], count: int) -> None:
-    """Add to the shapes of one rank's parameters those of all ``count`` experts.
+def of_every_rank(files: Mapping[str, Any], count: int) -> None:
+    """Add to the shapes of parameters in this rank's ``files`` those of all ``count`` experts.
 
     ``ds_to_universal`` reads shapes from the first replica's file alone.
     """
-    for name, shape in list(shapes.items()):
-        expert = EXPERT.fullmatch(name)
-        if expert:
-            shapes.update({f"{expert[1]}{number}{expert[2]}": shape for number in range(count)})
+    for shapes in (group for held in files.values() for group in held.get("param_shapes") or ()):
+        for name, shape in list(shapes.items()):
+            expert = EXPERT.fullmatch(name)
+            if expert:
+                shapes.update({f"{expert[1]}{number}{expert[2]}": shape for number in range(count)})
 
 
 def own(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
