@@ -15,10 +15,10 @@ fi
 
 # Slurm signals every process of the step. The ranks' launcher would die of SIGUSR1, so it starts
 # with it ignored, and the ranks themselves get SIGTERM, for which every program has a handler.
-tell_ranks() {
+signal_ranks() {
     local pid
     for pid in $(ranks); do
-        kill -TERM "$pid" || :
+        kill "-$1" "$pid" || :
     done
 }
 
@@ -35,16 +35,9 @@ watch() {
     PYTHONDONTWRITEBYTECODE=1 exec "$LLMTRAIN_PYTHON" -m preflight.watch
 }
 
-end_ranks() {
-    local pid
-    for pid in $(ranks); do
-        kill -KILL "$pid" || :
-    done
-}
-
 interrupted=0
-trap 'interrupted=1; end_ranks' USR2
-trap 'interrupted=1; tell_ranks' USR1
+trap 'interrupted=1; signal_ranks KILL' USR2
+trap 'interrupted=1; signal_ranks TERM' USR1
 # Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
 trap 'interrupted=1; : >control/terminated' TERM
 (
