@@ -15,7 +15,6 @@ from llmtrain.launchers.backends.layout_arguments import layout_string
 from llmtrain.launchers.backends.length import samples_after
 from llmtrain.launchers.backends.megatron_lm import arguments
 from llmtrain.launchers.backends.training_arguments import program_run, step_schedule
-from llmtrain.launchers.shell import package_text
 from llmtrain.planner.limits import VERSIONS
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def test_experts_behind_dense_layers_and_shared_ones(rendering: Rendering) -> No
 
 
 def test_every_version_saves_on_the_signal_that_the_job_sends() -> None:
-    """Its handler is asked for, and waits for SIGTERM, which task.sh hands on to the ranks."""
+    """Its handler is asked for, and waits for SIGTERM, as `test_task` shows the ranks to get."""
     tables = [read_flags("megatron-lm", version) for version in VERSIONS["megatron-lm"]]
     tables += [
         read_flags("megatron-deepspeed", version) for version in VERSIONS["megatron-deepspeed"]
@@ -166,4 +165,3 @@ def test_every_version_saves_on_the_signal_that_the_job_sends() -> None:
     assert all("--exit-signal-handler" in table for table in tables)
     # Versions without the flag know no other signal.
     assert {flag.default for flag in waits_for.values() if flag} == {int(signal.SIGTERM)}
-    assert 'kill -TERM "$pid"' in package_text("task.sh")
