@@ -111,8 +111,14 @@ class Ranks:
 
     started: "list[subprocess.Popen[str]]"
 
-    def run(self, folder: Path, ranks: int, kill: dict[str, Any] | None = None) -> list[int]:
-        """Run the trainer in ``folder``; the exit status of each rank."""
+    def run(
+        self,
+        folder: Path,
+        ranks: int,
+        kill: dict[str, Any] | None = None,
+        program: str = "llmtrain.trainer.__main__",
+    ) -> list[int]:
+        """Run the trainer, or another program, in ``folder``; the exit status of each rank."""
         if not self.started:
             self.started.append(
                 subprocess.Popen(
@@ -125,7 +131,8 @@ class Ranks:
             )
         (server,) = self.started
         assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps({"folder": str(folder), "ranks": ranks, "kill": kill}) + "\n")
+        asked = {"folder": str(folder), "ranks": ranks, "kill": kill, "program": program}
+        server.stdin.write(json.dumps(asked) + "\n")
         server.stdin.flush()
         statuses: list[int] = json.loads(server.stdout.readline())
         return statuses
@@ -177,6 +184,12 @@ class Trial:
         """Run every rank, and kill one in the save of ``step``, after that ``part`` of its time."""
         moment = {"rank": rank, "step": step, "part": part}
         return self.ranks.run(self.folder, self.recipe.gpus, moment)
+
+    def run(self, program: str) -> None:
+        """Run every rank of another program than the trainer: a module of this folder."""
+        statuses = self.ranks.run(self.folder, self.recipe.gpus, program=program)
+
+        assert not any(statuses), (self.folder / "terminal").read_text()
 
     def ask(self, what: str) -> None:
         """Leave a request in ``control/``."""

@@ -1,4 +1,4 @@
-"""Bytes of the tensors of every rank between two steps, as JSON: a program, run by torchrun."""
+"""Bytes of the tensors of every rank between two steps, left in ``bytes.json``: a program."""
 
 import json
 import sys
@@ -43,7 +43,10 @@ def measure(folder: Path) -> list[int]:
     return every
 
 
-if __name__ == "__main__":
-    found = measure(Path(sys.argv[1]))
+def main() -> int:
+    """Measure in the folder that is named; the exit status."""
+    folder = Path(sys.argv[1])
+    found = measure(folder)
     if Rank.read().leads:
-        print("BYTES", json.dumps(found))
+        (folder / "bytes.json").write_text(json.dumps(found))
+    return 0

@@ -1,9 +1,10 @@
 """Ranks of the reference trainer, forked from one process that has imported torch already.
 
 Importing torch and megatron-core takes seconds for each rank, the runs of the tests a moment. This
-process imports once; for each line of JSON on stdin, ``{"folder": …, "ranks": N}``, it forks N
-ranks, which run the trainer's own ``main`` as under torchrun, and answers with their statuses.
-With ``"kill": {"rank": …, "step": …, "part": …}`` a rank gets SIGKILL in the save of that step.
+process imports once; for each line of JSON on stdin, ``{"folder": …, "ranks": N, "program": …}``,
+it forks N ranks, which run the program's ``main`` as under torchrun, and answers with their
+statuses. With ``"kill": {"rank": …, "step": …, "part": …}`` a rank gets SIGKILL in the save of
+that step.
 """
 
 import json
@@ -50,7 +51,7 @@ def free_port() -> int:
         return port
 
 
-def fork_rank(folder: str, number: int, ranks: int, port: int) -> int:
+def fork_rank(program: str, folder: str, number: int, ranks: int, port: int) -> int:
     """Start one rank; its process id."""
     child = os.fork()
     if child:
@@ -63,8 +64,8 @@ def fork_rank(folder: str, number: int, ranks: int, port: int) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(terminal, 1)
         os.dup2(terminal, 2)
-        sys.argv = ["trainer", folder]
-        status = import_module("llmtrain.trainer.__main__").main()
+        sys.argv = [program, folder]
+        status = import_module(program).main()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
@@ -122,7 +123,7 @@ def main() -> None:
         asked = json.loads(line)
         port = free_port()
         children = [
-            fork_rank(asked["folder"], number, asked["ranks"], port)
+            fork_rank(asked["program"], asked["folder"], number, asked["ranks"], port)
             for number in range(asked["ranks"])
         ]
         if asked["kill"]:

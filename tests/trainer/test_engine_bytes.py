@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,16 +42,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 def at_rest(trial: Trial) -> list[int]:
     """Bytes of every rank between two steps."""
-    program = Path(__file__).with_name("engine_bytes.py")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, str(program), str(trial.folder)],
-        env=trial.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: list[int] = json.loads(done.stdout.rpartition("BYTES ")[2])
+    trial.run("engine_bytes")
+    found: list[int] = json.loads((trial.folder / "bytes.json").read_text())
     return found
 
 
