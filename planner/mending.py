@@ -9,6 +9,7 @@ import yaml
 from llmtrain.config.change import Changes, as_overrides, changed
 from llmtrain.config.errors import Problem, RecipeError, Repair
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.repairs import Judge
 from llmtrain.config.rules import violations
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.memory import Peak, peak_memory
@@ -37,6 +38,16 @@ def is_launchable(recipe: Recipe) -> bool:
 def is_expressible(recipe: Recipe) -> bool:
     """Whether ``recipe`` breaks no rule and its backend can express it."""
     return not violations(recipe) and not inexpressible(recipe)
+
+
+def _completed(recipe: Recipe) -> Changes:
+    """The first repair of what else is wrong with a recipe that breaks no rule."""
+    problems = problems_of(recipe, peak_memory(recipe))
+    return next((_first(problem) for problem in problems if problem.repairs), {})
+
+
+LAUNCH = Judge(accepts=is_launchable, completes=_completed)
+"""A repair leaves a recipe that can be launched."""
 
 
 def _mended(recipe: Recipe, problem: Problem, together: Changes, more: Sequence[Repair]) -> Problem:

@@ -14,6 +14,7 @@ from llmtrain.config.build import keys
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import LlmtrainError, Problem, RecipeError, UsageError
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.repairs import Judge
 from llmtrain.config.rules import violations
 
 SHIPPED = Path(llmtrain.recipes.__path__[0]).resolve()
@@ -508,7 +509,7 @@ def test_a_repair_is_judged_by_who_asks() -> None:
     with pytest.raises(RecipeError) as caught:
         compose(
             ["recipe=gpt3-530b", "gpus=2000"],
-            judge=lambda recipe: not violations(recipe) and recipe.gpus < 2000,
+            judge=Judge(accepts=lambda recipe: not violations(recipe) and recipe.gpus < 2000),
         )
 
     assert overrides(caught.value.problems[0])[0] == "gpus=1120"
