@@ -206,7 +206,7 @@ MISSING = (
         key="parallel.tp",
         when=lambda recipe: recipe.backend.name == "deepspeed" and recipe.parallel.tp > 1,
         why="the backend deepspeed is without tensor parallel; megatron-core+deepspeed has it",
-        overrides=("backend.name=megatron-core+deepspeed",),
+        overrides=("parallel.tp=1", "parallel.sequence=false"),
     ),
 )
 """What the trainer cannot with DeepSpeed's engine."""

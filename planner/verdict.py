@@ -96,7 +96,7 @@ def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
 
 
 def _candidates(recipe: Recipe) -> Iterator[Changes]:
-    """Single changes, then all of the cheap ones together, then these with more stages or tp."""
+    """Single changes, then all cheap ones together, then these with stages, tp or ZeRO-3."""
     single = [change for change in _single(recipe) if change]
     yield from single
     recompute: Changes = {"recompute.kind": "full"}
@@ -128,9 +128,13 @@ def _single(recipe: Recipe) -> Iterator[Changes]:
 
 
 def _cuts(recipe: Recipe) -> Iterator[Changes]:
-    """More stages or a larger tensor parallel group, with micro-batches of one sequence."""
+    """Weights cut too where the engine can; more stages or tp, with one sequence at a time."""
     parallel = recipe.parallel
     one: Changes = {} if recipe.batch.micro == 1 else {"batch.micro": 1}
+    if "deepspeed" in recipe.backend.name:
+        whole = {"parallel.pp": 1} if parallel.pp > 1 else {}
+        yield {"optim.zero": 3, **whole}
+        yield {**one, "optim.zero": 3, **whole}
     for times in (2, 3, 4, 6, 8, 12, 16):
         yield {"parallel.pp": parallel.pp * times}
         yield {**one, "parallel.pp": parallel.pp * times}

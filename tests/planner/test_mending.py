@@ -7,7 +7,7 @@ from llmtrain.config.errors import Problem, RecipeError
 from llmtrain.planner.mending import LAUNCH, is_launchable
 from llmtrain.planner.plan import make_plan
 
-RECIPES = ("llama2-7b", "llama3-8b", "llama2-70b", "llama3-70b", "gpt3-175b", "gpt3-530b")
+RECIPES = ("gpt-tiny", "llama2-7b", "llama3-8b", "llama3-70b", "gpt3-175b", "gpt3-530b")
 
 
 def problems(asked: list[str]) -> tuple[Problem, ...]:
