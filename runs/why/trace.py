@@ -1,0 +1,101 @@
+"""Tracebacks in a log that several ranks may write into at a time."""
+
+import re
+from collections.abc import Sequence
+
+PREFIX = re.compile(r"^(?:\[(?:rank|default)\d+\]:? ?| *\d+: )+")
+"""What torch, torchrun or ``srun --label`` put before a line."""
+HEADING = "Traceback (most recent call last)"
+CHAINED = (
+    "During handling of the above exception",
+    "The above exception was the direct cause",
+    "terminated with the following error:",
+)
+INNER = ("Original Traceback", "(RANK ")
+"""On the heading of one that an exception brought along: from a worker, from another rank."""
+DRAWN = ("", " ", "\t", "│", "╭", "╰")
+"""How a line of a traceback begins that is not its exception; the last ones where it is a box."""
+FRAMES = 200
+"""Of a traceback; a recursion's has a thousand."""
+LASTS = 100
+"""Lines from a frame to the exception at most, others' between them."""
+
+
+class Trace:
+    """The last one of a rank."""
+
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+        self.chain = 0
+        self._end = -1
+        self._chained = False
+
+    def is_open(self, index: int) -> bool:
+        """Whether the line may be a part of it."""
+        return index <= self._end
+
+    def begin(self, text: str, index: int) -> None:
+        """Its heading."""
+        self.chain += not (self._chained or any(word in text for word in INNER))
+        self._end, self._chained, self.frames = index + LASTS, False, []
+
+    def add(self, frame: str, code: str, index: int) -> None:
+        """A frame, and the line of source below it: it says what was being done."""
+        if self.is_open(index):
+            self._end = index + LASTS
+            quoted = [code.strip()] if code[:1] in (" ", "\t") and 'File "' not in code else []
+            self.frames += [frame.strip(), *quoted][: FRAMES - len(self.frames)]
+
+    def go_on(self) -> None:
+        """The next one belongs to this one."""
+        self._chained = True
+
+    def end(self) -> None:
+        """With its exception."""
+        self._end = -1
+
+
+class Traces:
+    """Those of a log, by what stands before the lines of each rank."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Trace] = {}
+        self._shapes: set[tuple[int, str]] = set()
+
+    def read(self, texts: Sequence[str], index: int) -> tuple[Trace, str]:
+        """Take in a line: the trace of its rank, and the line without what stands before it."""
+        text = texts[index]
+        below = texts[index + 1] if index + 1 < len(texts) else ""
+        self._learn(text, below)
+        before, bare = self._parted(text)
+        trace = self._of.setdefault(before, Trace())
+        if any(words in bare for words in CHAINED):
+            trace.go_on()
+        elif HEADING in bare:
+            trace.begin(bare, index)
+        elif 'File "' in bare:
+            trace.add(bare, self._parted(below)[1], index)
+        return trace, bare
+
+    def is_code(self, trace: Trace, bare: str, index: int) -> bool:
+        """Whether it is a line of source that a traceback quotes, or a frame."""
+        return trace.is_open(index) and bare[:1] in DRAWN
+
+    def _learn(self, text: str, below: str) -> None:
+        """Loggers and launchers put words of their own before each line of a traceback."""
+        at = text.find(HEADING)
+        if at > 0 and not PREFIX.match(text) and _shape(text[:at]) == _shape(below[:at]):
+            self._shapes.add((at, _shape(text[:at])))
+
+    def _parted(self, text: str) -> tuple[str, str]:
+        if found := PREFIX.match(text):
+            return found.group().rstrip(), text[found.end() :]
+        for length, shape in self._shapes:
+            if _shape(text[:length]) == shape:
+                return shape, text[length:]
+        return "", text
+
+
+def _shape(text: str) -> str:
+    """Two times, or two processes, look alike."""
+    return re.sub(r"\d", "0", text)
