@@ -1,7 +1,7 @@
 """Lines that tell of a failure, found in logs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmtrain.runs.why.lines import Line, Log, told
@@ -53,9 +53,9 @@ def hits_of(log: Log, book: Book) -> list[Hit]:
             continue
         trace, bare = traces.read(log.texts, index)
         found.extend(_torchrun(log, index, book))
-        if traces.is_code(trace, bare, index) or text in nothing:
+        if trace.is_code(bare, index) or text in nothing:
             continue
-        hit = _hit(log, index, book, trace, bare)
+        hit = _hit(log, index, book, trace, bare.lstrip() if trace.is_open(index) else bare)
         if hit is None and not trace.is_open(index):
             nothing.add(text)
         elif hit is not None:
@@ -76,7 +76,7 @@ def _hit(log: Log, index: int, book: Book, trace: Trace, bare: str) -> Hit | Non
             if meant.role == "cause" and TRIED.search(bare):
                 meant = replace(meant, role="symptom")
             hit = _placed(log.line(index), meant, match)
-            return replace(hit, frames=frames, chain=trace.chain)
+            return _of_block(replace(hit, frames=frames, chain=trace.chain), log, trace)
     return None
 
 
@@ -115,23 +115,37 @@ def _torchrun(log: Log, index: int, book: Book) -> Iterator[Hit]:
     """A process that was killed or crashed, from the block in which torchrun says who was first."""
     if "Root Cause (first observed failure)" not in log.texts[index]:
         return
-    said: dict[str, str] = {}
-    for text in log.texts[index + 1 : index + BLOCK_LINES]:
-        name, _, value = (part.strip() for part in PREFIX.sub("", text).partition(" : "))
-        said.setdefault(name, value)
+    said = _fields(log.texts[index + 1 : index + BLOCK_LINES])
     code = re.match(r"-?\d+", said.get("exitcode", ""))
     pattern = book.exits.get(int(code.group())) if code else None
     if pattern is not None:
-        yield _death(log.line(index + 2), pattern, said)
+        line = replace(log.line(index + 2), text=f"exitcode {said['exitcode']}")
+        yield _by(Hit(line=line, pattern=pattern, host=line.host), said)
 
 
-def _death(line: Line, pattern: Pattern, said: dict[str, str]) -> Hit:
+def _of_block(hit: Hit, log: Log, trace: Trace) -> Hit:
+    """Where torchrun gives the traceback of a rank, its block says whose it is."""
+    at = trace.heading
+    if hit.rank is None and hit.frames and "traceback :" in log.texts[at]:
+        return _by(hit, _fields(log.texts[max(0, at - BLOCK_LINES) : at][::-1]))
+    return hit
+
+
+def _fields(texts: Sequence[str]) -> dict[str, str]:
+    """Of a block of torchrun; the first of each name."""
+    said: dict[str, str] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in PREFIX.sub("", text).partition(" : "))
+        said.setdefault(name, value)
+    return said
+
+
+def _by(hit: Hit, said: dict[str, str]) -> Hit:
     rank = re.match(r"(\d+) \(local_rank: (\d+)\)", said.get("rank", ""))
     host = said.get("host", "")
-    return Hit(
-        line=replace(line, text=f"exitcode {said['exitcode']}"),
-        pattern=pattern,
-        host=host if host and host != "localhost" else line.host,
+    return replace(
+        hit,
+        host=host if host and host != "localhost" else hit.host,
         rank=int(rank.group(1)) if rank else None,
         gpu=int(rank.group(2)) if rank else None,
     )

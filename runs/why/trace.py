@@ -13,8 +13,8 @@ CHAINED = (
 )
 INNER = ("Original Traceback", "(RANK ")
 """On the heading of one that an exception brought along: from a worker, from another rank."""
-DRAWN = ("", " ", "\t", "│", "╭", "╰")
-"""How a line of a traceback begins that is not its exception; the last ones where it is a box."""
+DRAWN = ("│", "╭", "╰")
+"""How a line of a traceback begins where it is drawn as a box."""
 FRAMES = 200
 """Of a traceback; a recursion's has a thousand."""
 LASTS = 100
@@ -27,6 +27,8 @@ class Trace:
     def __init__(self) -> None:
         self.frames: list[str] = []
         self.chain = 0
+        self.heading = 0
+        self._indent = 1
         self._end = -1
         self._chained = False
 
@@ -38,13 +40,19 @@ class Trace:
         """Its heading."""
         self.chain += not (self._chained or any(word in text for word in INNER))
         self._end, self._chained, self.frames = index + LASTS, False, []
+        self.heading, self._indent = index, 1
 
     def add(self, frame: str, code: str, index: int) -> None:
         """A frame, and the line of source below it: it says what was being done."""
         if self.is_open(index):
-            self._end = index + LASTS
+            self._end, self._indent = index + LASTS, _indent(frame)
             quoted = [code.strip()] if code[:1] in (" ", "\t") and 'File "' not in code else []
             self.frames += [frame.strip(), *quoted][: FRAMES - len(self.frames)]
+
+    def is_code(self, bare: str, index: int) -> bool:
+        """Whether it is a line of source that a traceback quotes, or a frame."""
+        inside = _indent(bare) >= self._indent or bare[:1] in DRAWN
+        return self.is_open(index) and (inside or not bare.strip())
 
     def go_on(self) -> None:
         """The next one belongs to this one."""
@@ -77,10 +85,6 @@ class Traces:
             trace.add(bare, self._parted(below)[1], index)
         return trace, bare
 
-    def is_code(self, trace: Trace, bare: str, index: int) -> bool:
-        """Whether it is a line of source that a traceback quotes, or a frame."""
-        return trace.is_open(index) and bare[:1] in DRAWN
-
     def _learn(self, text: str, below: str) -> None:
         """Loggers and launchers put words of their own before each line of a traceback."""
         at = text.find(HEADING)
@@ -99,3 +103,8 @@ class Traces:
 def _shape(text: str) -> str:
     """Two times, or two processes, look alike."""
     return re.sub(r"\d", "0", text)
+
+
+def _indent(text: str) -> int:
+    """Spaces before it; in the block of torchrun a whole traceback has some."""
+    return len(text) - len(text.lstrip())
