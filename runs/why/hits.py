@@ -76,7 +76,8 @@ def _hit(log: Log, index: int, book: Book, trace: Trace, bare: str) -> Hit | Non
             if meant.role == "cause" and TRIED.search(bare):
                 meant = replace(meant, role="symptom")
             hit = _placed(log.line(index), meant, match)
-            return _of_block(replace(hit, frames=frames, chain=trace.chain), log, trace)
+            host = hit.host or (trace.host if frames else None)
+            return _of_block(replace(hit, host=host, frames=frames, chain=trace.chain), log, trace)
     return None
 
 

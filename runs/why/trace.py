@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 PREFIX = re.compile(r"^(?:\[(?:rank|default)\d+\]:? ?| *\d+: )+")
 """What torch, torchrun or ``srun --label`` put before a line."""
+HOST = re.compile(r"(?!rank\d)([A-Za-z][\w.-]*\d[\w.-]*): ")
+"""What pdsh puts there."""
 HEADING = "Traceback (most recent call last)"
 CHAINED = (
     "During handling of the above exception",
@@ -28,6 +30,7 @@ class Trace:
         self.frames: list[str] = []
         self.chain = 0
         self.heading = 0
+        self.host: str | None = None
         self._indent = 1
         self._end = -1
         self._chained = False
@@ -81,6 +84,8 @@ class Traces:
             trace.go_on()
         elif HEADING in bare:
             trace.begin(bare, index)
+            host = HOST.match(before)
+            trace.host = host.group(1) if host else None
         elif 'File "' in bare:
             trace.add(bare, self._parted(below)[1], index)
         return trace, bare
@@ -96,7 +101,7 @@ class Traces:
             return found.group().rstrip(), text[found.end() :]
         for length, shape in self._shapes:
             if _shape(text[:length]) == shape:
-                return shape, text[length:]
+                return text[:length] if HOST.match(text) else shape, text[length:]
         return "", text
 
 
