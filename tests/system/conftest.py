@@ -72,6 +72,16 @@ class Bed:
         self.llmtrain("run", f"run.name={name}", "--yes", *words, check=True, **more)
         return next((self.folder / "outputs").glob(f"{name}-*"))
 
+    def clear(self) -> None:
+        """Cancel every job; until the nodes have left them, the next job gets other ones."""
+        self.run("scancel", "--user=root")
+        self.until(lambda: not self._busy(), "the end of the jobs before")
+
+    def _busy(self) -> bool:
+        states = "--states=allocated,mixed,completing"
+        found = self.run("sinfo", "--noheader", states, "--format=%T").split()
+        return any(not state.startswith("down") for state in found)
+
     def wait(self, folder: Path, seconds: float = 180) -> dict[str, Any]:
         """Wait for the end of a run; its state."""
 
@@ -160,7 +170,7 @@ def bed_of(slurm: dict[str, str], folder: Path) -> Bed:
 def bed(slurm: dict[str, str], tmp_path: Path) -> Iterator[Bed]:
     """The test-bed without jobs, before and after."""
     made = bed_of(slurm, tmp_path)
-    made.run("scancel", "--user=root")
+    made.clear()
     yield made
     made.run("scancel", "--user=root")
 
