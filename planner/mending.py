@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from llmtrain.config.change import Changes, as_overrides, changed
-from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
 from llmtrain.planner.expressible import inexpressible
@@ -42,7 +42,7 @@ def is_expressible(recipe: Recipe) -> bool:
 def _mended(recipe: Recipe, problem: Problem, together: Changes, more: Sequence[Repair]) -> Problem:
     """The problem with the first of its repairs that leaves a recipe which can be launched."""
     for changes, why in _tries(problem, together, more):
-        tried = _tried(recipe, changes)
+        tried = changed_if_valid(recipe, changes)
         if tried is not None and is_launchable(tried):
             return replace(problem, repairs=(Repair(overrides=as_overrides(changes), why=why),))
     return replace(problem, repairs=())
@@ -75,12 +75,5 @@ def read(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _expressed(recipe: Recipe, changes: Changes) -> Recipe | None:
-    tried = _tried(recipe, changes) if changes else None
+    tried = changed_if_valid(recipe, changes) if changes else None
     return tried if tried is not None and is_expressible(tried) else None
-
-
-def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
-    try:
-        return changed(recipe, changes)
-    except RecipeError:
-        return None

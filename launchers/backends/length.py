@@ -4,26 +4,9 @@ Megatron counts samples there because its steps differ in size (``arguments.py``
 batch-size rampup for iteration-based training").
 """
 
-from math import ceil
-
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import samples_after, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends.arguments import Arguments
-
-
-def samples_after(recipe: Recipe, steps: int) -> int:
-    """Sequences that the first ``steps`` steps consume, ramp included.
-
-    The inverse of :func:`llmtrain.config.layout.steps_for_samples`.
-    """
-    ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
-    consumed, left = 0, steps
-    if ramp is not None:
-        for rise, size in enumerate(sizes[:-1], start=1):
-            until = rise * ramp.samples / (len(sizes) - 1)
-            taken = min(left, max(0, ceil((until - consumed) / size)))
-            consumed, left = consumed + taken * size, left - taken
-    return consumed + left * sizes[-1]
 
 
 def total_samples(recipe: Recipe) -> int:

@@ -29,7 +29,7 @@ def batch(recipe: Recipe, table: FlagTable) -> Arguments:
 def step_schedule(recipe: Recipe) -> str:
     """A ramp as ``TOKENS:BATCH,…``: from so many consumed tokens on, so large a batch.
 
-    The thresholds are those of :meth:`llmtrain.config.batch.Batch.size_at`, in whole sequences.
+    The thresholds are those of :func:`llmtrain.config.layout.ramp_steps`, in whole sequences.
     """
     ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
     share = ramp.samples / (len(sizes) - 1) if ramp and len(sizes) > 1 else 0

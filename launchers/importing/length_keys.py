@@ -12,7 +12,7 @@ Keys = dict[str, Any]
 KINDS = {"constant": "constant", "linear": "linear", "cosine": "cosine", "WSD": "wsd"}
 
 
-def length_of(r: Reading, seq: int | None, ramped: bool) -> Keys:
+def length_of(r: Reading, seq: int | None) -> Keys:
     """``run.steps`` or ``tokens``: what the program counts the whole run in."""
     iters, samples = r.get("--train-iters"), r.get("--train-samples")
     tokens = r.get("--train-tokens")

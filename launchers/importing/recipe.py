@@ -96,7 +96,7 @@ def import_file(file: Path, arguments: tuple[str, ...] = ()) -> Imported:
     reading = Reading(table, source.words)
     notes = list(source.notes)
     keys = _keys(source, reading, version, notes, changes)
-    data, problems = _settled(keys, source, reading, notes)
+    data, problems = _settled(keys, source, reading)
     left = tuple(reading.left())
     lost = [each for each in left if each.why or not OURS.match(each.flag)]
     if not file.suffix.startswith((".y", ".json")):
@@ -129,7 +129,7 @@ def _keys(
         dp = max(1, gpus // (parallel["tp"] * parallel["pp"] * parallel["cp"]))
         batch["global"] = _from_engine(source) or batch["micro"] * dp
     return {
-        "cluster": changes.get("cluster") or _cluster(source, precision["kind"], gpus, notes),
+        "cluster": changes.get("cluster") or _cluster(source, precision["kind"], notes),
         "gpus": gpus,
         "model": model,
         "backend": _backend(source, version, model),
@@ -147,7 +147,7 @@ def _keys(
 
 
 def _run(r: Reading, seq: int | None, batch: Keys) -> Keys:
-    found = length_of(r, seq, "ramp" in batch)
+    found = length_of(r, seq)
     seed = {"seed": r.get("--seed")}
     return found | {"run": found.get("run", {}) | seed}
 
@@ -182,7 +182,7 @@ def _backend(source: Source, version: str, model: Keys) -> Keys:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _cluster(source: Source, kind: str, gpus: int, notes: list[str]) -> str:
+def _cluster(source: Source, kind: str, notes: list[str]) -> str:
     """A kind of machine that could run it; the file does not say more than hints."""
     hints = " ".join(source.options.values()).lower()
     name = "dgx-a100-80g" if "a100" in hints and kind != "fp8" else "dgx-h100"
@@ -211,9 +211,7 @@ def _site(source: Source) -> Keys:
     return found
 
 
-def _settled(
-    keys: Keys, source: Source, r: Reading, notes: list[str]
-) -> tuple[Keys, tuple[Problem, ...]]:
+def _settled(keys: Keys, source: Source, r: Reading) -> tuple[Keys, tuple[Problem, ...]]:
     """The YAML's data. Steps are counted by a recipe of the same batches on one GPU."""
     precision = keys["precision"]["kind"]
     defaults: list[Any] = ["base", {"cluster": keys.pop("cluster")}, {"backend": source.backend}]

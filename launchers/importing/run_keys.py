@@ -7,6 +7,7 @@ from typing import Any
 
 from llmtrain.launchers.importing.engine_keys import loss_scale, offloads
 from llmtrain.launchers.importing.reading import Reading
+from llmtrain.launchers.mappings import inner
 
 Keys = dict[str, Any]
 
@@ -142,17 +143,12 @@ def precision_keys(r: Reading, config: Mapping[str, Any]) -> Keys:
 
 def _engine_numbers(r: Reading, config: Mapping[str, Any]) -> tuple[bool, bool]:
     given = (bool(r.get("--fp16")), bool(r.get("--bf16")))
-    told = tuple(bool(_inner(config, name).get("enabled")) for name in ("fp16", "bf16"))
+    told = tuple(bool(inner(config, name).get("enabled")) for name in ("fp16", "bf16"))
     if config and any(told) and told != given:
         flag = "--fp16" if given[0] else "--bf16"
         r.note(flag, "DeepSpeed's JSON says otherwise, and wins")
         return told[0], told[1]
     return given
-
-
-def _inner(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 def optim_keys(r: Reading, config: Mapping[str, Any], precision: str) -> Keys:
@@ -177,14 +173,14 @@ def optim_keys(r: Reading, config: Mapping[str, Any], precision: str) -> Keys:
         "grad_dtype": _gradients(r, config, precision),
     }
     r.has("--use-precision-aware-optimizer") if keys["offload"] else None
-    overlap = _inner(config, "zero_optimization").get("overlap_comm")
+    overlap = inner(config, "zero_optimization").get("overlap_comm")
     if overlap is not None:
         keys["overlap_grad_reduce"] = bool(overlap)
     return {key: value for key, value in keys.items() if value is not None}
 
 
 def _zero(r: Reading, config: Mapping[str, Any]) -> int:
-    told = _inner(config, "zero_optimization").get("stage")
+    told = inner(config, "zero_optimization").get("stage")
     stage = r.get("--zero-stage") if r.table.program == "megatron-deepspeed" else None
     if told is not None:
         if stage is not None and r.words("--zero-stage") and int(told) != stage:
@@ -202,7 +198,7 @@ def _zero(r: Reading, config: Mapping[str, Any]) -> int:
 
 def _gradients(r: Reading, config: Mapping[str, Any], precision: str) -> str:
     """fp32 sums; Megatron-LM turns them on by itself for bf16 (``validate_args``)."""
-    told = _inner(config, "data_types").get("grad_accum_dtype")
+    told = inner(config, "data_types").get("grad_accum_dtype")
     in_fp32, in_bf16 = (
         r.get("--accumulate-allreduce-grads-in-fp32"),
         r.get("--grad-reduce-in-bf16"),

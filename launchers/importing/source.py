@@ -86,7 +86,7 @@ def _of_script(file: Path, script: Script, program: Program) -> Source:
         gpus=ranks,
         per_node=per_node,
         options=script.options,
-        container=_container(script, program),
+        container=_container(script),
         notes=notes,
     )
 
@@ -151,7 +151,7 @@ def _option(words: Sequence[str], *names: str) -> str | None:
     return None
 
 
-def _container(script: Script, program: Program) -> Mapping[str, str]:
+def _container(script: Script) -> Mapping[str, str]:
     """The image and mounts of the ``srun`` that starts the program."""
     for command in script.commands:
         if command.words[:1] == ("srun",):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import yaml
 
+from llmtrain.config.yaml_reader import LOADER
 from llmtrain.launchers.scripts.script import Script, Setting, read_script
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*[A-Z0-9]")
@@ -14,7 +15,6 @@ NAME = re.compile(r"[A-Z][A-Z0-9_]*[A-Z0-9]")
 
 _PAIR = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _ENV_LINE = re.compile(r"[A-Za-z_]\w*=(\"[^\"]*\"|'[^']*'|[^\s\"'(]*)")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OPTION = re.compile(r"(?:--env|--export|-e|-x|--genv|-genv)(?:=|$)")
 
 
@@ -102,7 +102,7 @@ def _known(value: str) -> str | None:
 
 def _yaml_document(text: str) -> Document | None:
     try:
-        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+        nodes = list(yaml.compose_all(text, Loader=LOADER))
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     reader = _YamlReader()
