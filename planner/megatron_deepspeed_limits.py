@@ -127,6 +127,13 @@ LIMITS = (
         when=lambda recipe: len(recipe.data.paths) > 1 and recipe.data.weights is None,
         why="it needs a weight for each of several paths",
     ),
+    Limit(
+        # ``profiler.py`` starts torch's profiler by ``--profile``, and never CUDA's.
+        key="profile.tool",
+        when=lambda recipe: recipe.profile.tool != "none",
+        why="its profiler has flags of its own, which are not rendered",
+        overrides=("profile.tool=none",),
+    ),
     *ENGINE,
     *MEGATRON_RUN,
 )
