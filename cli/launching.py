@@ -1,4 +1,4 @@
-"""What ``llmtrain run`` does with a prepared launch: show it, or submit it."""
+"""What ``llmtrain run`` does with a prepared launch: show it, or start it here."""
 
 import shlex
 import sys
@@ -98,7 +98,7 @@ def _piece(launch: Launch, piece: str) -> str:
     return launch.files[launch.script]
 
 
-def submit(plan: Plan, launch: Launch, *, as_json: bool, yes: bool) -> None:
+def start_here(plan: Plan, launch: Launch, *, as_json: bool) -> None:
     """Start the run here and follow it; the run's folder appears first.
 
     Raises:

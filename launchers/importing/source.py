@@ -10,8 +10,9 @@ from typing import Any
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.launchers.fabric.known import known
 from llmtrain.launchers.scripts.expand import is_open, shown
+from llmtrain.launchers.scripts.follow import read_script
 from llmtrain.launchers.scripts.program import Program, find_program
-from llmtrain.launchers.scripts.script import Script, read_script
+from llmtrain.launchers.scripts.script import Script
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

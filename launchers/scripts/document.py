@@ -8,7 +8,8 @@ from typing import Literal
 import yaml
 
 from llmtrain.config.yaml_reader import LOADER
-from llmtrain.launchers.scripts.script import Script, Setting, read_script
+from llmtrain.launchers.scripts.follow import read_script
+from llmtrain.launchers.scripts.script import Script, Setting
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*[A-Z0-9]")
 """What a YAML key or list item must look like to be the name of a variable."""
