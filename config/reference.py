@@ -194,7 +194,7 @@ RUN = (
 SHARED = (*SHAPES, *LAYOUT, *KERNELS, *RECOMPUTE, *RUN)
 """What neither engine can."""
 
-MISSING = (*SHARED, *OPTIMIZER)
+LIMITS = (*SHARED, *OPTIMIZER)
 """What the trainer cannot with megatron-core's own engine."""
 
 
@@ -207,7 +207,7 @@ def trains(recipe: Recipe) -> bool:
 def missing(recipe: Recipe) -> tuple[Limit, ...]:
     """What the engine of the recipe's backend cannot, whatever the recipe asks for."""
     if recipe.backend.name == "megatron-core":
-        return MISSING
-    from llmtrain.config.reference_deepspeed import MISSING as BY_DEEPSPEED
+        return LIMITS
+    from llmtrain.config.reference_deepspeed import LIMITS as BY_DEEPSPEED
 
     return BY_DEEPSPEED

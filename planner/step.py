@@ -8,6 +8,7 @@ weights are gathered. Every key of the breakdown is exposed time, so the keys ad
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmtrain.config.limit import half_weights
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.bubble import bubble_seconds
 from llmtrain.planner.calibration import calibrated_stack
@@ -80,7 +81,7 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
 
 
 def _grad_bytes(recipe: Recipe) -> float:
-    half = recipe.precision.kind != "fp32" and recipe.optim.grad_dtype == "weights"
+    half = half_weights(recipe) and recipe.optim.grad_dtype == "weights"
     return 2.0 if half else 4.0
 
 

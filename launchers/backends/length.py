@@ -32,25 +32,20 @@ def run_steps(recipe: Recipe) -> int:
     return steps
 
 
-def anneal_steps(recipe: Recipe) -> int:
-    """Steps of the last decay of a WSD schedule: ``schedule.anneal``, else a tenth of the run."""
-    return recipe.schedule.anneal or max(1, run_steps(recipe) // 10)
-
-
 def length(recipe: Recipe) -> Arguments:
     """Run, warm-up and decay, all in steps or all in samples."""
     schedule = recipe.schedule
     decay = schedule.decay or run_steps(recipe)
-    wsd = schedule.kind == "wsd"
+    wsd, anneal = schedule.kind == "wsd", schedule.anneal_steps(run_steps(recipe))
     if recipe.batch.ramp is None:
         return {
             "--train-iters": run_steps(recipe),
             "--lr-decay-iters": decay,
             "--lr-warmup-iters": schedule.warmup,
-            "--lr-wsd-decay-iters": anneal_steps(recipe) if wsd else None,
+            "--lr-wsd-decay-iters": anneal if wsd else None,
         }
     ends = total_samples(recipe) if schedule.decay is None else samples_after(recipe, decay)
-    last = samples_after(recipe, decay - anneal_steps(recipe)) if wsd else 0
+    last = samples_after(recipe, decay - anneal) if wsd else 0
     return {
         "--train-samples": total_samples(recipe),
         "--lr-decay-samples": ends,
