@@ -22,7 +22,8 @@ from llmtrain.runs.excluded import Entry, alive
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.operate import run_here
 from llmtrain.runs.plot import plot
-from llmtrain.runs.state import State, losses
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import State
 
 
 def prepared(plan: Plan) -> tuple[Plan, Launch | None]:
