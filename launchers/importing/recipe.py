@@ -111,11 +111,11 @@ def _keys(
         "data": data_keys(r),
         "site": _site(source),
         "env": dict(source.environment),
-        **_run(r, seq, batch),
+        **_run(r, seq),
     }
 
 
-def _run(r: Reading, seq: int | None, batch: Keys) -> Keys:
+def _run(r: Reading, seq: int | None) -> Keys:
     found = length_of(r, seq)
     seed = {"seed": r.get("--seed")}
     return found | {"run": found.get("run", {}) | seed}
