@@ -19,7 +19,7 @@ from llmtrain.config.change import as_overrides, changed
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import Problem, RecipeError
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.mending import is_launchable, read
+from llmtrain.planner.mending import LAUNCH, read
 from llmtrain.planner.plan import Plan, make_plan, plan_json
 
 NAMES = (
@@ -98,7 +98,7 @@ def check_composed(name: str, change: dict[str, Any]) -> str:
     """Through composition, as typed: a plan or errors, and repairs that can be pasted."""
     typed = [f"recipe={name}", *as_overrides(change)]
     try:
-        plan = make_plan(compose(typed, (), is_launchable))
+        plan = make_plan(compose(typed, (), LAUNCH))
     except RecipeError as error:
         problems = error.problems
         said = "errors"
@@ -108,7 +108,7 @@ def check_composed(name: str, change: dict[str, Any]) -> str:
     for repair in _offered(problems):
         keys = {text.partition("=")[0] for text in repair}
         rest = [text for text in typed if text.partition("=")[0] not in keys]
-        mended = make_plan(compose([*rest, *repair], (), is_launchable))
+        mended = make_plan(compose([*rest, *repair], (), LAUNCH))
         assert mended.errors == (), (typed, repair, mended.errors)
     return said
 

@@ -15,7 +15,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import require_startable
 from llmtrain.launchers.secrets import known_values
-from llmtrain.planner.mending import is_launchable
+from llmtrain.planner.mending import LAUNCH
 from llmtrain.planner.plan import make_plan
 from llmtrain.runs.checkpoints.check import Check
 from llmtrain.runs.checkpoints.stored import Stored
@@ -89,7 +89,7 @@ def _changed(folder: Path, changes: Sequence[str]) -> Recipe:
     file = folder / "recipe.yaml"
     if not changes:
         return read_recipe(file)
-    return compose([f"recipe={file}", *changes], (), is_launchable)
+    return compose([f"recipe={file}", *changes], (), LAUNCH)
 
 
 def _launch(folder: Path, recipe: Recipe) -> Launch:

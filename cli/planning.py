@@ -6,7 +6,7 @@ from pathlib import Path
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
 from llmtrain.planner.calibration import calibrated
-from llmtrain.planner.mending import is_launchable
+from llmtrain.planner.mending import LAUNCH
 from llmtrain.planner.plan import Plan, make_plan
 
 
@@ -15,7 +15,7 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
     words = list(arguments or ())
     script = _script(words)
     if script is None:
-        return make_plan(calibrated(compose(words, folders, is_launchable), folders))
+        return make_plan(calibrated(compose(words, folders, LAUNCH), folders))
     from tempfile import TemporaryDirectory
 
     from llmtrain.cli.answer import err, print_warnings
@@ -29,7 +29,7 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
         file = Path(folder) / f"{script.stem}.yaml"
         file.write_text(found.text, encoding="utf-8")
         others = [word for word in words if not word.startswith("recipe=")]
-        recipe = compose([f"recipe={file}", *others], folders, is_launchable)
+        recipe = compose([f"recipe={file}", *others], folders, LAUNCH)
         return make_plan(calibrated(recipe, folders))
 
 

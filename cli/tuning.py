@@ -14,7 +14,7 @@ from llmtrain.config.rules import violations
 from llmtrain.planner.calibration import calibrated
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.flops import step_flops
-from llmtrain.planner.mending import is_launchable
+from llmtrain.planner.mending import LAUNCH
 from llmtrain.planner.search.counts import gpu_counts
 from llmtrain.planner.search.offers import Limits, Objective
 from llmtrain.planner.search.rank import Found, search
@@ -151,7 +151,7 @@ def tuned(
     free: Sequence[str],
 ) -> Tuning:
     """Compose and search; the recipe's own layout need not be valid."""
-    recipe = calibrated(compose(arguments or (), folders, is_launchable, MENDED), folders)
+    recipe = calibrated(compose(arguments or (), folders, LAUNCH, MENDED), folders)
     kept = checked_keys(recipe, keep)
     check_known(recipe, objective, limits)
     check_expressible(recipe)

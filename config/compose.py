@@ -27,7 +27,7 @@ from llmtrain.config.errors import Problem, RecipeError, Repair, UsageError
 from llmtrain.config.origin import Source, where_set
 from llmtrain.config.overrides import Arguments, is_plain, key, parse_arguments
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.repairs import Judge, is_valid, with_repairs
+from llmtrain.config.repairs import RULES, Judge, with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.config.search import SearchPath, recipe_file, search_path, unknown_option
 
@@ -38,7 +38,7 @@ HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, Valu
 def compose(
     arguments: Sequence[str],
     folders: Sequence[Path] = (),
-    judge: Judge = is_valid,
+    judge: Judge = RULES,
     mended: Container[str] = (),
 ) -> Recipe:
     """Compose ``recipe=NAME key=value…`` into a checked :class:`Recipe`.
@@ -197,7 +197,7 @@ class _Composition:
             recipe = build(Recipe, self._data([*others, *new]))
         except RecipeError:
             return False
-        return judge(recipe)
+        return judge.accepts(recipe)
 
     def located(self, problems: Sequence[Problem]) -> list[Problem]:
         """The problems with where each was set."""

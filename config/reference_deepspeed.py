@@ -125,6 +125,7 @@ TRAINER = (
         key="parallel.cp",
         when=lambda recipe: recipe.parallel.cp > 1,
         why="DeepSpeed's batch arithmetic takes context parallel ranks for replicas",
+        overrides=("parallel.cp=1",),
     ),
     Limit(
         # Its groups of experts are parts of the replicas of one tensor parallel rank.
@@ -205,6 +206,7 @@ LIMITS = (
         key="parallel.tp",
         when=lambda recipe: recipe.backend.name == "deepspeed" and recipe.parallel.tp > 1,
         why="the backend deepspeed is without tensor parallel; megatron-core+deepspeed has it",
+        overrides=("parallel.tp=1", "parallel.sequence=false"),
     ),
 )
 """What the trainer cannot with DeepSpeed's engine."""

@@ -1,7 +1,7 @@
 """The nearest valid recipes: for each broken rule, changes that were tried and are valid."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import isqrt, log
 
@@ -12,12 +12,23 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
 
 Candidates = Callable[[Recipe], Iterator[Changes]]
-Judge = Callable[[Recipe], bool]
 
 OFFERED = 3
 """Repairs shown for one problem."""
 TRIED = 400
 """Candidates tried for one problem: the answer comes at once or not at all."""
+COMPLETED = 12
+"""Candidates that are tried with what else they need."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """What counts as a valid recipe, for who asks for repairs."""
+
+    accepts: Callable[[Recipe], bool]
+    """Whether a recipe is valid; one that breaks a rule never is."""
+    completes: Callable[[Recipe], Changes] = lambda recipe: {}
+    """What a recipe that breaks no rule still needs to be accepted; empty: not known."""
 
 
 def is_valid(recipe: Recipe) -> bool:
@@ -25,22 +36,28 @@ def is_valid(recipe: Recipe) -> bool:
     return not violations(recipe)
 
 
+RULES = Judge(accepts=is_valid)
+"""The rules alone."""
+
+
 def with_repairs(
-    recipe: Recipe, problems: tuple[Problem, ...], judge: Judge = is_valid
+    recipe: Recipe, problems: tuple[Problem, ...], judge: Judge = RULES
 ) -> tuple[Problem, ...]:
     """The problems, each with the repairs that mend the whole recipe.
 
-    Where no single change does, changes for several problems are tried together and stand with
-    the first. ``judge`` says what counts as valid; a planner passes a stricter one than the rules.
+    Where no single change does, changes for several problems are tried together, then with what
+    else the judge asks for; they stand with the first. A planner's judge is stricter than rules.
     """
     found = [replace(p, repairs=tuple(repairs(recipe, p.code, judge))) for p in problems]
     if problems and not any(problem.repairs for problem in found):
-        together = _together(recipe, {problem.code for problem in problems})
-        found[0] = replace(found[0], repairs=tuple(_offers(recipe, together, judge)))
+        together = tuple(_together(recipe, {problem.code for problem in problems}))
+        offers = tuple(_offers(recipe, together, judge))
+        offers = offers or tuple(_offers(recipe, _completed(recipe, together, judge), judge))
+        found[0] = replace(found[0], repairs=offers)
     return tuple(found)
 
 
-def repairs(recipe: Recipe, code: str, judge: Judge = is_valid) -> Iterator[Repair]:
+def repairs(recipe: Recipe, code: str, judge: Judge = RULES) -> Iterator[Repair]:
     """Up to three valid changes for a problem with this code, best first."""
     return _offers(recipe, _candidates(recipe, code), judge)
 
@@ -59,13 +76,20 @@ def _together(recipe: Recipe, codes: set[str]) -> Iterator[Changes]:
         yield {key: value for key, value in merged.items() if not key.startswith(gone)}
 
 
-def _offers(recipe: Recipe, candidates: Iterator[Changes], judge: Judge) -> Iterator[Repair]:
+def _completed(recipe: Recipe, candidates: Sequence[Changes], judge: Judge) -> Iterator[Changes]:
+    for changes in candidates[:COMPLETED]:
+        mended = changed_if_valid(recipe, changes)
+        if mended is not None and is_valid(mended):
+            yield {**changes, **judge.completes(mended)}
+
+
+def _offers(recipe: Recipe, candidates: Iterable[Changes], judge: Judge) -> Iterator[Repair]:
     seen: set[frozenset[str]] = set()
     for candidate in candidates:
         changes = {key: new for key, new in candidate.items() if new != value_of(recipe, key)}
         overrides = as_overrides(changes)
         mended = None if frozenset(overrides) in seen else changed_if_valid(recipe, changes)
-        if mended is None or not judge(mended):
+        if mended is None or not judge.accepts(mended):
             continue
         seen.add(frozenset(overrides))
         yield Repair(overrides=overrides, why=_why(mended, changes))

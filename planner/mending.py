@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
-from llmtrain.config.change import Changes, as_overrides, changed_if_valid
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid, value_of
 from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.repairs import Judge, with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.planner.expressible import inexpressible
 from llmtrain.planner.memory import Peak, peak_memory
@@ -20,7 +21,8 @@ def problems_of(recipe: Recipe, peaks: tuple[Peak, ...]) -> tuple[Problem, ...]:
     cannot = inexpressible(recipe)
     if not cannot:
         return out_of_memory(recipe, peaks, is_expressible)
-    together = {key: value for problem in cannot for key, value in _first(problem).items()}
+    together = {key: value for problem in cannot for key, value in _first(recipe, problem).items()}
+    together |= _within_the_rules(recipe, together)
     mended = _expressed(recipe, together)
     rest = () if mended is None else out_of_memory(mended, peak_memory(mended), is_expressible)
     more = [repair for problem in rest for repair in problem.repairs]
@@ -39,9 +41,19 @@ def is_expressible(recipe: Recipe) -> bool:
     return not violations(recipe) and not inexpressible(recipe)
 
 
+def _completed(recipe: Recipe) -> Changes:
+    """The first repair of what else is wrong with a recipe that breaks no rule."""
+    problems = problems_of(recipe, peak_memory(recipe))
+    return next((_first(recipe, problem) for problem in problems if problem.repairs), {})
+
+
+LAUNCH = Judge(accepts=is_launchable, completes=_completed)
+"""A repair leaves a recipe that can be launched."""
+
+
 def _mended(recipe: Recipe, problem: Problem, together: Changes, more: Sequence[Repair]) -> Problem:
     """The problem with the first of its repairs that leaves a recipe which can be launched."""
-    for changes, why in _tries(problem, together, more):
+    for changes, why in _tries(_first(recipe, problem), together, more):
         tried = changed_if_valid(recipe, changes)
         if tried is not None and is_launchable(tried):
             return replace(problem, repairs=(Repair(overrides=as_overrides(changes), why=why),))
@@ -49,10 +61,10 @@ def _mended(recipe: Recipe, problem: Problem, together: Changes, more: Sequence[
 
 
 def _tries(
-    problem: Problem, together: Changes, more: Sequence[Repair]
+    own: Changes, together: Changes, more: Sequence[Repair]
 ) -> Iterator[tuple[Changes, str]]:
-    """Its own repair, all problems' together, and these with what makes the recipe fit."""
-    if own := _first(problem):
+    """A problem's own repair, all problems' together, and these with what makes the recipe fit."""
+    if own:
         yield own, ""
     if together:
         yield together, ""
@@ -60,8 +72,10 @@ def _tries(
         yield {**together, **read(repair.overrides)}, repair.why
 
 
-def _first(problem: Problem) -> Changes:
-    return read(problem.repairs[0].overrides) if problem.repairs else {}
+def _first(recipe: Recipe, problem: Problem) -> Changes:
+    """What the first repair of a problem would change."""
+    said = read(problem.repairs[0].overrides) if problem.repairs else {}
+    return {key: value for key, value in said.items() if value != value_of(recipe, key)}
 
 
 def read(overrides: Sequence[str]) -> dict[str, Any]:
@@ -72,6 +86,18 @@ def read(overrides: Sequence[str]) -> dict[str, Any]:
         said = yaml.safe_load(value)
         found[key] = tuple(said) if isinstance(said, list) else said
     return found
+
+
+def _within_the_rules(recipe: Recipe, changes: Changes) -> Changes:
+    """What a recipe needs that breaks a rule by ``changes``; rather not another batch."""
+    tried = changed_if_valid(recipe, changes)
+    broken = violations(tried) if tried is not None else ()
+    if tried is None or not broken:
+        return {}
+    offered = [
+        read(repair.overrides) for each in with_repairs(tried, broken) for repair in each.repairs
+    ]
+    return min(offered, key=lambda more: "batch.global" in more or "gpus" in more, default={})
 
 
 def _expressed(recipe: Recipe, changes: Changes) -> Recipe | None:

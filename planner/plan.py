@@ -25,7 +25,7 @@ from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.deepspeed_memory import host_bytes
 from llmtrain.planner.index_cache import index_warnings
 from llmtrain.planner.memory import Memory, Peak, peak_memory
-from llmtrain.planner.mending import is_launchable, problems_of
+from llmtrain.planner.mending import LAUNCH, problems_of
 from llmtrain.planner.outlook import Outlook, outlook_json, outlook_of, outlook_warnings
 from llmtrain.planner.parameters import (
     active_parameters,
@@ -132,7 +132,7 @@ def make_plan(recipe: Recipe) -> Plan:
     """
     broken = violations(recipe)
     if broken:
-        raise RecipeError(with_repairs(recipe, broken, is_launchable))
+        raise RecipeError(with_repairs(recipe, broken, LAUNCH))
     chunks, peaks = stage_layers(recipe), peak_memory(recipe)
     outlook, speed, sets = outlook_of(recipe), speed_of(recipe), sets_of(recipe)
     return Plan(

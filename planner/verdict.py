@@ -11,7 +11,7 @@ from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.memory import Peak, peak_memory
 
 Verdict = Literal["fits", "tight", "no"]
-Judge = Callable[[Recipe], bool]
+Accepts = Callable[[Recipe], bool]
 
 GIB = 2**30
 OFFERED = 3
@@ -43,14 +43,14 @@ def fits(recipe: Recipe) -> bool:
 
 
 def out_of_memory(
-    recipe: Recipe, peaks: tuple[Peak, ...], judge: Judge | None = None
+    recipe: Recipe, peaks: tuple[Peak, ...], accepts: Accepts | None = None
 ) -> tuple[Problem, ...]:
     """The problem with its repairs where the plan does not fit; else nothing.
 
     Args:
         recipe: what was planned.
         peaks: its memory.
-        judge: whether a changed recipe is valid; without it no repairs are looked for.
+        accepts: whether a changed recipe is valid; without it no repairs are looked for.
     """
     capacity = recipe.cluster.gpu.memory_bytes
     if capacity is None or verdict(recipe, peaks) != "no":
@@ -60,23 +60,23 @@ def out_of_memory(
         f"stage {peaks.index(most)} needs {most.needed / GIB:.1f} GiB a GPU; "
         f"{recipe.cluster.gpu.name} has {capacity / GIB:.1f} GiB"
     )
-    found = tuple(_repairs(recipe, judge, ("fits", "tight"))) if judge else ()
+    found = tuple(_repairs(recipe, accepts, ("fits", "tight"))) if accepts else ()
     return (Problem(code="out_of_memory", says=says, at="parallel", repairs=found),)
 
 
-def roomier(recipe: Recipe, judge: Judge) -> tuple[Repair, ...]:
+def roomier(recipe: Recipe, accepts: Accepts) -> tuple[Repair, ...]:
     """The cheapest change that makes a tight plan fit."""
-    return tuple(islice(_repairs(recipe, judge, ("fits",)), 1))
+    return tuple(islice(_repairs(recipe, accepts, ("fits",)), 1))
 
 
-def _repairs(recipe: Recipe, judge: Judge, wanted: tuple[Verdict, ...]) -> Iterator[Repair]:
+def _repairs(recipe: Recipe, accepts: Accepts, wanted: tuple[Verdict, ...]) -> Iterator[Repair]:
     """Changes that were tried and fit, the cheapest first."""
     offered: list[Changes] = []
     for changes in _candidates(recipe):
         if any(known.items() <= changes.items() for known in offered):
             continue
         mended = changed_if_valid(recipe, changes)
-        if mended is None or not judge(mended):
+        if mended is None or not accepts(mended):
             continue
         peaks = peak_memory(mended)
         if verdict(mended, peaks) not in wanted:
@@ -89,7 +89,7 @@ def _repairs(recipe: Recipe, judge: Judge, wanted: tuple[Verdict, ...]) -> Itera
 
 
 def _candidates(recipe: Recipe) -> Iterator[Changes]:
-    """Single changes, then all of the cheap ones together, then these with more stages or tp."""
+    """Single changes, then all cheap ones together, then these with stages, tp or ZeRO-3."""
     single = [change for change in _single(recipe) if change]
     yield from single
     recompute: Changes = {"recompute.kind": "full"}
@@ -121,9 +121,13 @@ def _single(recipe: Recipe) -> Iterator[Changes]:
 
 
 def _cuts(recipe: Recipe) -> Iterator[Changes]:
-    """More stages or a larger tensor parallel group, with micro-batches of one sequence."""
+    """Weights cut too where the engine can; more stages or tp, with one sequence at a time."""
     parallel = recipe.parallel
     one: Changes = {} if recipe.batch.micro == 1 else {"batch.micro": 1}
+    if "deepspeed" in recipe.backend.name:
+        whole = {"parallel.pp": 1} if parallel.pp > 1 else {}
+        yield {"optim.zero": 3, **whole}
+        yield {**one, "optim.zero": 3, **whole}
     for times in (2, 3, 4, 6, 8, 12, 16):
         yield {"parallel.pp": parallel.pp * times}
         yield {**one, "parallel.pp": parallel.pp * times}

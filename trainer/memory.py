@@ -66,36 +66,36 @@ class HostMemory:
         self._before = self._most = 0
         self._left, self._tries = MEASURED, TRIED
         self._profiler: Any = None
-        self._follow()
+        self._follow(living_bytes())
 
     def peak(self) -> int:
         """Most bytes that were ever there."""
         if self._profiler is not None:
-            self._left -= self._read()
+            there = living_bytes()
+            self._left -= self._read(there)
             self._tries -= 1
             if self._left and self._tries:
-                self._follow()
+                self._follow(there)
         return self._most
 
     def close(self) -> None:
         """Follow no longer."""
         if self._profiler is not None:
-            self._read()
+            self._read(living_bytes())
 
-    def _follow(self) -> None:
-        self._before = living_bytes()
-        self._most = max(self._most, self._before)
+    def _follow(self, there: int) -> None:
+        self._before = there
+        self._most = max(self._most, there)
         self._profiler = profiler.profile(use_kineto=True, profile_memory=True)
         self._profiler.__enter__()
 
-    def _read(self) -> bool:
+    def _read(self, there: int) -> bool:
         """End the reading; whether it ends with what is there."""
         self._profiler.__exit__(None, None, None)
         events = self._profiler.kineto_results.events()
         self._profiler = None
         sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
         amounts = list(accumulate(sizes, initial=self._before))
-        there = living_bytes()
         trusted: bool = amounts[-1] <= (1 + SLACK) * there
         self._most = max(self._most, *amounts if trusted else (there,))
         return trusted

@@ -21,7 +21,23 @@ def build(recipe: Recipe, position: Position, device: Device) -> list["Gpt"]:
     config = transformer_config(recipe, device)
     if recipe.model.mtp and position.cp_size > 1:
         even_counts.install()
-    return [_chunk(recipe, position, device, config, chunk) for chunk in range(recipe.parallel.vpp)]
+    chunks = range(recipe.parallel.vpp)
+    parts = [_chunk(recipe, position, device, config, chunk) for chunk in chunks]
+    return [part.to(device.torch) for part in parts]
+
+
+def outline(recipe: Recipe, position: Position, device: Device) -> "Gpt":
+    """The one chunk of a rank without stages, its parameters on torch's meta device.
+
+    Transformer Engine's modules are told by megatron-core; the others take the device they find.
+    """
+    config = transformer_config(recipe, device)
+    if device.transformer_engine:
+        config.init_model_with_meta_device = True
+        return _chunk(recipe, position, device, config, 0)
+    config.use_cpu_initialization = True
+    with torch.device("meta"):
+        return _chunk(recipe, position, device, config, 0)
 
 
 def _chunk(
@@ -46,7 +62,6 @@ def _chunk(
         vp_stage=virtual,
     )
     part.hide_padding(model.vocab, position.tp)
-    part.to(device.torch)
     return part
 
 

@@ -64,10 +64,14 @@ Names = Mapping[str, str]
 def fill(module: torch.nn.Module, names: Names, recipe: Recipe, position: Position) -> None:
     """Set every parameter of ``module`` in place."""
     for local_name, param in module.named_parameters():
-        name = names[local_name]
-        cut = cut_of(name, param, recipe, position)
-        full = full_tensor(name, cut.full_shape(param.shape), recipe)
-        param.copy_(cut.take(full))
+        set_one(param, names[local_name], recipe, position)
+
+
+@torch.no_grad()
+def set_one(param: torch.Tensor, name: str, recipe: Recipe, position: Position) -> None:
+    """Set the parameter that the whole model calls ``name``, in place."""
+    cut = cut_of(name, param, recipe, position)
+    param.copy_(cut.take(full_tensor(name, cut.full_shape(param.shape), recipe)))
 
 
 def cuts(

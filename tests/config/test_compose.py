@@ -4,6 +4,7 @@ import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError, UsageError
+from llmtrain.config.repairs import Judge
 from llmtrain.config.rules import violations
 from tests.config.composing import SHIPPED, Write, only, overrides, problems
 
@@ -151,7 +152,7 @@ def test_a_repair_is_judged_by_who_asks() -> None:
     with pytest.raises(RecipeError) as caught:
         compose(
             ["recipe=gpt3-530b", "gpus=2000"],
-            judge=lambda recipe: not violations(recipe) and recipe.gpus < 2000,
+            judge=Judge(accepts=lambda recipe: not violations(recipe) and recipe.gpus < 2000),
         )
 
     assert overrides(caught.value.problems[0])[0] == "gpus=1120"

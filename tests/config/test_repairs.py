@@ -11,7 +11,7 @@ from llmtrain.config.change import as_overrides, changed
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.repairs import OFFERED, with_repairs
+from llmtrain.config.repairs import OFFERED, Judge, with_repairs
 from llmtrain.config.rules import violations
 
 if TYPE_CHECKING:
@@ -159,9 +159,8 @@ def test_two_mistakes_are_mended_together(small: "Small") -> None:
 def test_a_stricter_judge_decides() -> None:
     """A planner that wants dp 4 or less is not offered the nearest valid recipe."""
     recipe = changed(shipped("gpt3-530b"), {"gpus": 2000})
-    judged = with_repairs(
-        recipe, violations(recipe), lambda mended: not violations(mended) and mended.gpus <= 1120
-    )
+    judge = Judge(accepts=lambda mended: not violations(mended) and mended.gpus <= 1120)
+    judged = with_repairs(recipe, violations(recipe), judge)
 
     assert next(r.overrides for p in judged for r in p.repairs) == ("gpus=1120",)
 
@@ -175,6 +174,6 @@ def test_a_change_below_a_group_that_another_takes_away() -> None:
         judged.append(mended)
         return False
 
-    with_repairs(broken, violations(broken), refuse)
+    with_repairs(broken, violations(broken), Judge(accepts=refuse))
 
     assert judged

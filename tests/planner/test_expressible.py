@@ -5,6 +5,8 @@ import pytest
 from llmtrain.config.compose import compose
 from llmtrain.config.search import search_path
 from llmtrain.planner.expressible import approximated, inexpressible
+from llmtrain.planner.memory import peak_memory
+from llmtrain.planner.mending import problems_of
 from llmtrain.trainer.unsupported import unsupported
 
 CORE = "backend=megatron-core"
@@ -93,9 +95,10 @@ def test_an_approximation_has_to_be_accepted() -> None:
 
 @pytest.mark.parametrize(("name", "change", "key"), CANNOT)
 def test_offered_repairs_mend_their_problem(name: str, change: str, key: str) -> None:
-    """A repair takes its own problem away."""
+    """A repair that the plan offers takes its own problem away."""
     asked = [f"recipe={name}", change]
-    for problem in inexpressible(compose(asked)):
+    recipe = compose(asked)
+    for problem in problems_of(recipe, peak_memory(recipe)):
         for repair in problem.repairs:
             left = inexpressible(compose([*asked, *repair.overrides]))
 

@@ -7,6 +7,7 @@ statuses. With ``"kill": {"rank": …, "step": …, "part": …}`` a rank gets S
 that step.
 """
 
+import gc
 import json
 import os
 import signal
@@ -41,6 +42,10 @@ def prepare() -> None:
     for name in WARM:
         import_module(f"llmtrain.{name}")
     import_module("torch.utils.tensorboard")
+    # The first optimizer of a process would import it.
+    import_module("torch._dynamo")
+    # What is here is no rank's own: collections, and the count of a rank's tensors, pass it by.
+    gc.freeze()
 
 
 def free_port() -> int:

@@ -60,6 +60,19 @@ def test_what_stays_between_steps(lab: Lab, shapes: dict[str, dict[str, Any]], n
     assert at_rest(trial)[0] == pytest.approx(planned, rel=0.01)
 
 
+@pytest.mark.parametrize("shape", ["llama", "experts"])
+def test_no_rank_makes_the_whole_model_first(
+    lab: Lab, shapes: dict[str, dict[str, Any]], shape: str
+) -> None:
+    """ZeRO-3: a quarter of the weights stays on each of four ranks, and never much more."""
+    trial = lab.trial(model=shapes[shape] | WIDE, **case(3) | {"gpus": 4})
+    trial.run("shard_bytes")
+    found = json.loads((trial.folder / "bytes.json").read_text())
+
+    assert found["left"] == pytest.approx(found["whole"] / 4, rel=0.01)
+    assert found["most"] < 0.75 * found["whole"]
+
+
 @pytest.mark.parametrize(
     "keys",
     [

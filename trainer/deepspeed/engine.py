@@ -36,10 +36,9 @@ class DeepSpeed(ABC):
         names: weights.Names,
         **named: Any,
     ) -> None:
-        """Fill ``module``, whose parameters have these ``names`` in the whole model, and hand it to
-        DeepSpeed; ``named`` is more for ``deepspeed.initialize``.
+        """Hand ``module``, whose parameters have these ``names`` in the whole model, to DeepSpeed;
+        ``named`` is more for ``deepspeed.initialize``.
         """
-        weights.fill(module, names, recipe, position)
         sum_over_tensor_ranks(module.parameters())
         called = experts.called(names)
         cuts = weights.cuts(module, names, recipe, position)

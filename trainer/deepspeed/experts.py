@@ -42,13 +42,11 @@ class StandIn(MoE):
         """The groups are there."""
 
 
-@contextmanager
-def known(module: torch.nn.Module, zero: int) -> Iterator[None]:
-    """Within, ``deepspeed.initialize`` finds the experts of ``module``, if ranks have different."""
+def mark(module: torch.nn.Module, zero: int) -> bool:
+    """Mark the experts of ``module`` for DeepSpeed, if ranks have different; whether they have."""
     experts = own(module).values()
     if not experts:
-        yield
-        return
+        return False
     name, replicas = group_name(), parallel_state.get_expert_data_parallel_group()
     groups._EXPERT_PARALLEL_GROUP[name] = parallel_state.get_expert_model_parallel_group()
     groups._EXPERT_DATA_PARALLEL_GROUP[name] = replicas
@@ -59,10 +57,17 @@ def known(module: torch.nn.Module, zero: int) -> Iterator[None]:
         marks["ds_zero_partition_process_group"] = replicas
     for param in experts:
         vars(param).update(marks)
-    if zero < 3:
+    return True
+
+
+@contextmanager
+def known(module: torch.nn.Module, zero: int) -> Iterator[None]:
+    """Within, ``deepspeed.initialize`` finds the experts of ``module``."""
+    stands_in = mark(module, zero) and zero < 3
+    if stands_in:
         module.add_module(STAND_IN, StandIn())
     yield
-    if zero < 3:
+    if stands_in:
         delattr(module, STAND_IN)
 
 

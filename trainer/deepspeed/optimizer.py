@@ -39,7 +39,8 @@ def adam(params: Iterable[tuple[str, torch.nn.Parameter]], optim: Optim) -> torc
 
 def decays(name: str, param: torch.nn.Parameter) -> bool:
     """Whether weight decay applies; by megatron-core's rule (``optimizer/__init__.py``)."""
-    return not name.endswith(".bias") and param.dim() > 1
+    # ZeRO-3 has cut the parameter, and kept its shape.
+    return not name.endswith(".bias") and len(getattr(param, "ds_shape", param.shape)) > 1
 
 
 class Norms:

@@ -8,6 +8,7 @@ from deepspeed.runtime.pipe.engine import PipelineEngine
 from deepspeed.runtime.pipe.schedule import OptimizerStep
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.trainer import weights
 from llmtrain.trainer.deepspeed.engine import DeepSpeed, mean
 from llmtrain.trainer.deepspeed.stages import Stages, global_names
 from llmtrain.trainer.device import Device
@@ -24,6 +25,7 @@ class StageEngine(DeepSpeed):
         """Build this rank's stage."""
         stages = Stages(recipe, position, device)
         names = global_names(stages, recipe, position)
+        weights.fill(stages, names, recipe, position)
         super().__init__(recipe, position, stages, names, config=config)
         # Its schedule ends with the update: whether there is to be one is known only then.
         self.engine._INSTRUCTION_MAP = {**PipelineEngine._INSTRUCTION_MAP, OptimizerStep: _later}

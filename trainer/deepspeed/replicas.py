@@ -7,6 +7,7 @@ import torch
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer import model, weights
 from llmtrain.trainer.batches import MicroBatch
+from llmtrain.trainer.deepspeed import shards
 from llmtrain.trainer.deepspeed.engine import DeepSpeed, mean
 from llmtrain.trainer.deepspeed.groups import Groups
 from llmtrain.trainer.device import Device
@@ -21,8 +22,12 @@ class ReplicaEngine(DeepSpeed):
         self, recipe: Recipe, position: Position, device: Device, config: dict[str, Any]
     ) -> None:
         """Build the model."""
-        (part,) = model.build(recipe, position, device)
-        names = weights.global_names(part, recipe, position)
+        if recipe.optim.zero == 3:
+            part, names = shards.build(recipe, position, device, config)
+        else:
+            (part,) = model.build(recipe, position, device)
+            names = weights.global_names(part, recipe, position)
+            weights.fill(part, names, recipe, position)
         super().__init__(recipe, position, part, names, config=config, mpu=Groups())
 
     def gradients(self, work: Work) -> list[torch.Tensor]:
