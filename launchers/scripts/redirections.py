@@ -2,7 +2,7 @@
 
 from llmtrain.launchers.scripts.tokens import Token
 
-SIGNS = (">", ">>", "<", ">|", "&>", ">&", "<&", "<<<")
+REDIRECTIONS = (">", ">>", "<", ">|", "&>", ">&", "<&", "<<<")
 """What a file's name follows."""
 
 
@@ -16,7 +16,7 @@ def redirected(found: list[Token]) -> tuple[list[Token], list[str], list[tuple[T
         if token.operator and token.text.startswith("<<") and token.text != "<<<":
             bodies.append((token, token.text.endswith("'")))
         elif token.operator:
-            skip = token.text if token.text in SIGNS else ""
+            skip = token.text if token.text in REDIRECTIONS else ""
             if plain and plain[-1].text in ("1", "2") and skip.startswith((">", "&>")):
                 plain.pop()
         elif skip:
