@@ -174,12 +174,6 @@ TRAINER = (
         ),
     ),
     Limit(
-        # ``runtime/engine.py`` (``_do_sanity_check``) asks the processor for products in fp16.
-        key="precision.kind",
-        when=lambda recipe: recipe.precision.kind == "fp16" and on_cpu(recipe),
-        why="DeepSpeed refuses fp16 on a CPU",
-    ),
-    Limit(
         key="optim.zero",
         when=lambda recipe: (
             recipe.optim.zero == 0 and half_weights(recipe) and not has_no_optimizer(recipe)

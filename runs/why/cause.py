@@ -8,12 +8,11 @@ from typing import Any
 
 from llmtrain.runs.lives import Life, find_life, lives, part
 from llmtrain.runs.logs import log_files, nccl_logs
+from llmtrain.runs.why.choice import FROM_OUTSIDE, choose
 from llmtrain.runs.why.hits import Hit, hits_of
 from llmtrain.runs.why.lines import Line, Log, read_log, stamp, year_of
 from llmtrain.runs.why.patterns import ROLES, Book, book
 
-FROM_OUTSIDE = ("wall_clock", "cancelled", "preemption")
-"""What a scheduler does to a run that may have failed long before."""
 CANCELLED = "cancelled by llmtrain cancel"
 """What the event of that name says in words."""
 
@@ -149,38 +148,8 @@ def _first(hits: Sequence[Hit], known: Book, read: int, per_node: int | None) ->
     for role in ROLES[:-1]:
         found = [hit for hit in hits if hit.pattern.role == role]
         if found:
-            ordered = sorted(found, key=_order(found))
-            return _cause(_fullest(ordered), hits, known, read, per_node)
+            return _cause(choose(found), hits, known, read, per_node)
     return _nothing("unknown", read)
-
-
-def _order(found: Sequence[Hit]) -> Any:
-    """By time where it is known; within a log by line.
-
-    Many stamps are whole seconds: in one second what has its own comes first.
-    """
-    untimed = any(hit.line.time is None for hit in found)
-
-    def key(hit: Hit) -> tuple[int, float, bool, float, str, int]:
-        time, kind = hit.line.time or 0.0, hit.pattern.kind
-        late = 2 if untimed and kind in FROM_OUTSIDE else 0
-        known = 1 if hit.line.time is None else late
-        when = (time // 1, not hit.line.stamped, time)
-        return (known, *when, str(hit.line.path), hit.line.number)
-
-    return key
-
-
-def _fullest(ordered: Sequence[Hit]) -> Hit:
-    """The first; but of the lines that say the same, the one that says more.
-
-    Of the same rank the one with a traceback; of nobody the one that names a node or a rank.
-    """
-    first = ordered[0]
-    same = [hit for hit in ordered if hit.pattern.kind == first.pattern.kind]
-    if first.rank is None and first.host is None:
-        return next((hit for hit in same if hit.host or hit.rank is not None), first)
-    return next((hit for hit in same if hit.frames and hit.rank == first.rank), first)
 
 
 def _cause(hit: Hit, hits: Sequence[Hit], known: Book, read: int, per_node: int | None) -> Cause:

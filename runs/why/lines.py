@@ -18,8 +18,13 @@ NAMED = re.compile(r"(?:^|\[|\s)([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d)(
 """The kernel's: ``Nov 25 23:20:40``, or with a year behind it."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-RANK = re.compile(r"^\[?(?:rank|default)(\d+)\]?:|^ *(\d+): |\[(?:PG[^\]]*)?Rank (\d+)\]")
-"""torch's prefix, that of ``srun --label``, or what NCCL's watchdog says of itself."""
+RANK = re.compile(
+    r"\[rank(\d+)\]:|^rank(\d+):|\[(?:PG[^\]]*)?Rank (\d+)\]"
+    r"|^\[\d+,(\d+)\]<std|\(\w+, rank=(\d+), pid="
+)
+"""torch's prefix, what NCCL's watchdog says of itself, or the prefix of mpirun or SkyPilot."""
+TASK = re.compile(r"^ *(\d+): |^\[default(\d+)\]:")
+"""That of ``srun --label``, or of torchrun, which counts on a node."""
 STALE_LINES = 100
 """A stamp so far above says nothing of a line any more."""
 FRESH_LINES = 20
@@ -68,7 +73,8 @@ class Log:
         """The line with what is known of it; ``index`` counts from 0."""
         text = self.texts[index]
         file_rank, host = _of_path(self.path)
-        said, named = RANK.search(text[:200]), KERNEL.match(text) or NCCL.match(text)
+        said = RANK.search(text[:200]) or TASK.search(text[:200])
+        named = KERNEL.match(text) or NCCL.match(text)
         rank = int(next(each for each in said.groups() if each)) if said else None
         return Line(
             path=self.path,
@@ -83,8 +89,11 @@ class Log:
     def _time(self, index: int) -> float | None:
         above = range(index, max(-1, index - STALE_LINES), -1)
         below = range(index + 1, min(len(self.texts), index + FRESH_LINES))
-        found = (stamp(self.texts[at], self.year) for at in (*above, *below))
-        return next((time for time in found if time), None)
+        if time := next(filter(None, (stamp(self.texts[at], self.year) for at in above)), None):
+            return time
+        after = next(filter(None, (stamp(self.texts[at], self.year) for at in below)), None)
+        # Before the line whose stamp it is: many are whole seconds.
+        return None if after is None else after - 1
 
 
 def read_log(path: Path, year: int) -> Log:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from llmtrain.config.yaml_reader import read_yaml
 
-Role = Literal["cause", "death", "symptom", "echo"]
+Role = Literal["cause", "death", "symptom", "end", "echo"]
 
-ROLES: tuple[Role, ...] = ("cause", "death", "symptom", "echo")
+ROLES: tuple[Role, ...] = ("cause", "death", "symptom", "end", "echo")
 """The first of these that any line has is the answer; an echo never is."""
 
 
@@ -20,7 +20,7 @@ class Pattern:
     """A line that programs print when they fail."""
 
     match: "re.Pattern[str]"
-    """Groups host, rank, gpu and pci say where."""
+    """Groups host, rank, gpu and pci say where; missed is a rank that another one waits for."""
     kind: str
     """Its class."""
     role: Role
@@ -35,6 +35,8 @@ class Pattern:
     """Whether the node is to be left out; None: as the class says."""
     traceback: bool = False
     """It only counts as the end of a traceback."""
+    general: bool = False
+    """It says that something failed and not what: its traceback, or what follows, may say more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,8 @@ class Book:
     """By name."""
     phases: tuple[tuple[str, "re.Pattern[str]"], ...]
     """What a frame of a traceback says about when memory ran out."""
+    places: tuple[tuple["re.Pattern[str]", Pattern], ...]
+    """What a general pattern means in the traceback that has such a frame."""
     words: tuple[bytes, ...]
     """In lower case; a line without any of these is passed over."""
     exits: Mapping[int, Pattern]
@@ -78,6 +82,7 @@ def book() -> Book:
         patterns=tuple(_pattern(each) for each in data["patterns"]),
         classes={name: Class(**said) for name, said in data["classes"].items()},
         phases=tuple((p["name"], re.compile("|".join(p["frames"]))) for p in data["phases"]),
+        places=tuple(_place(each) for each in data["places"]),
         words=tuple(word.encode() for word in data["words"]),
         exits={code: _pattern({"match": "", **said}) for code, said in data["exits"].items()},
         progress=re.compile("|".join(data["progress"])),
@@ -87,3 +92,8 @@ def book() -> Book:
 def _pattern(said: dict[str, Any]) -> Pattern:
     rest = {key: value for key, value in said.items() if key not in ("match", "class")}
     return Pattern(match=re.compile(said["match"]), kind=said["class"], **rest)
+
+
+def _place(said: dict[str, Any]) -> tuple["re.Pattern[str]", Pattern]:
+    rest = {key: value for key, value in said.items() if key != "frames"}
+    return re.compile("|".join(said["frames"])), _pattern({"role": "cause", **rest})

@@ -141,6 +141,11 @@ def left_out(bed: Bed, job: str) -> str:
     return said.partition("ExcNodeList=")[2].split()[0]
 
 
+def busy_nodes(bed: Bed) -> str:
+    """Nodes that have a job, or the end of one."""
+    return bed.run("sinfo", "--noheader", "--states=alloc,mix,comp", "--format=%N").strip()
+
+
 def test_the_next_job_learns_which_nodes_to_leave_out(
     bed: Bed, program: str, shims: Callable[..., str]
 ) -> None:
@@ -155,6 +160,8 @@ def test_the_next_job_learns_which_nodes_to_leave_out(
         assert left_out(bed, waits) == "node1"
         bed.llmtrain("cancel", chain.name)
         (chain.parent / ".llmtrain-exclude.yaml").unlink()
+        # Else the next job may get the node that is still busy with the end of this one last.
+        bed.until(lambda: not busy_nodes(bed), "the end of the first job on all nodes")
 
         again = bed.launch("again", *words, PATH=path)
         near_the_time_limit(bed, again)

@@ -284,22 +284,39 @@ def test_a_batch_ramp_by_deepspeed(runs: Runs, parallel: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "keys", [{"optim": zero(1)}, {"optim": zero(3)}, {"optim": zero(1), "parallel": {"pp": 2}}]
+    ("shape", "keys"),
+    [
+        ("llama", {"optim": zero(1)}),
+        ("llama", {"optim": zero(3)}),
+        # megatron-core makes learned positions in fp32, whatever the weights are.
+        ("gpt", {"optim": zero(3)}),
+        ("llama", {"optim": zero(1), "parallel": {"pp": 2}}),
+    ],
 )
-def test_bf16_by_deepspeed_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
+def test_bf16_by_deepspeed_follows_fp32(runs: Runs, shape: str, keys: dict[str, Any]) -> None:
     """The losses are those of fp32, nearly, with an fp32 copy of the weights cut over the ranks."""
-    alone = runs.alone("llama")
-    half = runs.run("llama", gpus=2, precision={"kind": "bf16"}, backend=PLAIN, **keys)
+    alone = runs.alone(shape)
+    half = runs.run(shape, gpus=2, precision={"kind": "bf16"}, backend=PLAIN, **keys)
 
     assert half.losses() == pytest.approx(alone.losses(), abs=5e-3)
     assert half.losses() != pytest.approx(alone.losses(), abs=TOLERANCE)
     assert half.norms() == pytest.approx(alone.norms(), rel=5e-2)
 
 
-@pytest.mark.parametrize("keys", [{"gpus": 2}, {"gpus": 2, "optim": DISTRIBUTED}])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"optim": DISTRIBUTED},
+        {"backend": PLAIN, "optim": zero(1)},
+        {"backend": PLAIN, "optim": zero(2) | {"offload": True}},
+        {"backend": PLAIN, "optim": zero(3)},
+        {"backend": PLAIN, "optim": zero(1), "parallel": {"pp": 2}},
+    ],
+)
 def test_fp16_follows_fp32(runs: Runs, keys: dict[str, Any]) -> None:
     """With a loss scale that does not overflow fp16 gives the losses of fp32, nearly."""
-    alone, half = runs.alone("llama"), runs.run("llama", precision=FP16, **keys)
+    alone, half = runs.alone("llama"), runs.run("llama", gpus=2, precision=FP16, **keys)
 
     assert half.losses() == pytest.approx(alone.losses(), abs=2e-3)
     assert half.losses() != pytest.approx(alone.losses(), abs=TOLERANCE)
@@ -320,9 +337,18 @@ def test_fp16_resumes_before_its_first_update(runs: Runs, keys: dict[str, Any]) 
     assert broken.losses() == whole.losses()
 
 
-def test_an_overflow_skips_the_step_and_halves_the_scale(runs: Runs) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"gpus": 2, "backend": PLAIN, "optim": zero(1)},
+        {"gpus": 2, "backend": PLAIN, "optim": zero(3)},
+        {"gpus": 2, "backend": PLAIN, "optim": zero(1), "parallel": {"pp": 2}},
+    ],
+)
+def test_an_overflow_skips_the_step_and_halves_the_scale(runs: Runs, keys: dict[str, Any]) -> None:
     """Skipped steps are events with the scale that overflowed; the weights are left alone."""
-    trial = runs.run("llama", precision=FP16 | {"initial_loss_scale": 2.0**24})
+    trial = runs.run("llama", precision=FP16 | {"initial_loss_scale": 2.0**24}, **keys)
     skipped = [line for line in trial.lines("events") if line["event"] == "overflow"]
     scales = [line["loss_scale"] for line in skipped]
 

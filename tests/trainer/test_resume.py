@@ -13,6 +13,8 @@ DEEPSPEED: dict[str, Any] = {"backend": {"name": "megatron-core+deepspeed"}}
 
 ZERO = {stage: {"lr": 1e-2, "zero": stage} for stage in (1, 2, 3)}
 
+FP16 = {"kind": "fp16", "initial_loss_scale": 2.0**12}
+
 OFFLOADED = ZERO[2] | {"offload": True}
 
 CASES: dict[str, dict[str, Any]] = {
@@ -24,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "DeepSpeed, tp 2, ZeRO-1": {"gpus": 2, "parallel": {"tp": 2}, "optim": ZERO[1]} | DEEPSPEED,
     "DeepSpeed, dp 2, ZeRO-2, offload, dropout": {"gpus": 2, "optim": OFFLOADED} | DEEPSPEED,
     "DeepSpeed, dp 2, ZeRO-3": {"gpus": 2, "optim": ZERO[3]} | DEEPSPEED,
+    "DeepSpeed, dp 2, ZeRO-2, fp16": {"gpus": 2, "optim": ZERO[2], "precision": FP16} | DEEPSPEED,
     "DeepSpeed, pp 2, dp 2, ZeRO-1": {"gpus": 4, "parallel": {"pp": 2}, "optim": ZERO[1]}
     | DEEPSPEED,
     "DeepSpeed, experts, ep 2, dp 4, ZeRO-0": {"gpus": 4, "parallel": {"ep": 2}} | DEEPSPEED,
@@ -40,7 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_resume_is_exact(lab: Lab, shapes: dict[str, dict[str, Any]], case: str) -> None:
-    """After a stop and a resume every fp32 loss is bit for bit that of the run without a break."""
+    """After a stop and a resume every loss is bit for bit that of the run without a break."""
     groups = dict(CASES[case])
     if "experts" in case:
         groups["model"] = shapes["experts"]

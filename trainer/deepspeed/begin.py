@@ -31,7 +31,8 @@ def prepare(device: Device) -> None:
     """Import DeepSpeed, and let it use the groups of torch that there are.
 
     On a CPU it would compile a library for shared memory when first used, which takes minutes and
-    which gloo does not need.
+    which gloo does not need; and it would refuse fp16 where the processor has no instructions for
+    it (``runtime/engine.py``, ``_do_sanity_check``), which torch computes all the same.
     """
     # It asks the environment even of a process that torchrun has not started.
     os.environ.setdefault("LOCAL_RANK", "0")
@@ -42,4 +43,5 @@ def prepare(device: Device) -> None:
 
     if not device.cuda:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.get_accelerator().is_fp16_supported = lambda: True
     deepspeed.init_distributed(device.backend, auto_mpi_discovery=False, verbose=False)

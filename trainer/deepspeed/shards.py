@@ -55,18 +55,20 @@ def _made(
             if param in known:
                 setattr(module, name, known[param])
                 continue
-            made = known[param] = _real(getattr(module, name), param, device)
+            made = known[param] = _real(getattr(module, name), param, recipe, device)
             setattr(module, name, made)
             weights.set_one(made, names[f"{path}.{name}"], recipe, position)
             yield made
 
 
 def _real(
-    param: torch.nn.Parameter, outlined: torch.nn.Parameter, device: Device
+    param: torch.nn.Parameter, outlined: torch.nn.Parameter, recipe: Recipe, device: Device
 ) -> torch.nn.Parameter:
-    """``param`` with memory, and with the marks that the outlined one had."""
+    """``param`` with memory, in the numbers of all weights, with the marks of the outlined one."""
+    dtype = weight_dtype(recipe)
     if param.is_meta:
-        param = torch.nn.Parameter(torch.empty_like(param, device=device.torch))
+        param = torch.nn.Parameter(torch.empty_like(param, dtype=dtype, device=device.torch))
+    param.data = param.data.to(dtype)
     for mark, value in vars(outlined).items():
         if not hasattr(param, mark):
             setattr(param, mark, value)

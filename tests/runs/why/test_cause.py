@@ -206,3 +206,49 @@ def test_what_nccl_warned_of_in_a_log_of_its_own(tmp_path: Path) -> None:
 
     assert cause_of_run(tmp_path, 1).kind == "fabric"
     assert cause_of_run(tmp_path, 2).kind == "unknown"
+
+
+def test_ranks_that_fail_at_once_in_one_log(tmp_path: Path) -> None:
+    """Each traceback is that of its rank, whatever lines of others stand between."""
+    text = """
+[rank1]: Traceback (most recent call last):
+[rank2]: Traceback (most recent call last):
+[rank1]:   File "a.py", line 1, in load_checkpoint
+[rank2]:   File "a.py", line 1, in backward
+[rank1]: KeyError: 'state'
+[rank2]: torch.OutOfMemoryError: CUDA out of memory. GPU 2 has a total capacity of 79 GiB
+"""
+
+    def cause(text: str) -> Cause:
+        return cause_of_files(written({"out.log": text}, tmp_path))
+
+    first = cause(text)
+    second = cause(text.replace("KeyError: 'state'", "KeyboardInterrupts"))
+
+    assert (first.kind, first.rank) == ("checkpoint", 1)
+    assert (second.kind, second.rank, second.phase) == ("out_of_memory", 2, "backward pass")
+
+
+def test_what_a_logger_puts_before_a_traceback(tmp_path: Path) -> None:
+    """Is taken off, though its time changes from line to line."""
+    lines = (
+        "2025-10-31 03:11:02,473 - my - INFO - Traceback (most recent call last):",
+        '2025-10-31 03:11:02,474 - my - INFO -   File "a.py", line 7, in <module>',
+        "2025-10-31 03:11:02,475 - my - INFO -     raise ValueError",
+        "2025-10-31 03:11:03,016 - my - INFO - ValueError: expected 8 experts",
+    )
+
+    assert cause_of_files(written({"o.log": "\n".join(lines)}, tmp_path)).kind == "error"
+
+
+def test_an_exception_that_says_nothing_by_what_its_message_says(tmp_path: Path) -> None:
+    """But not by what a scheduler does to the run that hangs after it."""
+    general = "Traceback (most recent call last):\nRuntimeError: Failed to import x\n"
+    said = "/opt/x.so: undefined symbol: _ZN3c104cuda9SetDeviceEi\n"
+    limit = "error: *** JOB 5 ON n1 CANCELLED AT 2025-01-01T12:00:00 DUE TO TIME LIMIT ***\n"
+
+    def cause(text: str) -> str:
+        return cause_of_files(written({"out.log": text}, tmp_path)).kind
+
+    assert cause(general + said) == "import"
+    assert cause(general + limit) == "error"
