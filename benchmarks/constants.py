@@ -11,10 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.express import Expressed
 from benchmarks.prediction import Model
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.planner.curves import FOLDER as CURVES
 from llmtrain.planner.curves import Curves, curves_from
 from llmtrain.planner.stacks import Stack, read_stack, stack_data, stack_from
@@ -31,7 +30,7 @@ def _curves_data(arch: str) -> dict[str, Any] | None:
     file = CURVES / f"{arch}.yaml"
     if not file.is_file():
         return None
-    data: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_yaml(file.read_text(encoding="utf-8"))
     return data
 
 
@@ -94,11 +93,9 @@ def put(data: Any, keys: str, value: float) -> None:
         data[last] = value
 
 
-def held_out_values(file: Path = HELD_OUT) -> Mapping[str, Values]:
+def held_out_values() -> Mapping[str, Values]:
     """Family -> constants fitted without it."""
-    if not file.is_file():
-        return {}
-    found: Mapping[str, Values] = yaml.safe_load(file.read_text(encoding="utf-8"))["families"]
+    found: Mapping[str, Values] = read_yaml(HELD_OUT.read_text(encoding="utf-8"))["families"]
     return found
 
 

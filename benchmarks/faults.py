@@ -21,7 +21,8 @@ from queue import SimpleQueue
 import psutil
 
 from tests.system.conftest import Bed, bed_of, brought_up
-from tests.system.faults import FAULTS, Fault, Outcome, play, without_a_fault
+from tests.system.faults import FAULTS, Fault
+from tests.system.playing import Outcome, play, without_a_fault
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
 BEGIN, END = "<!-- table: python -m benchmarks.faults --write -->", "<!-- end -->"

@@ -1,4 +1,4 @@
-"""What ``llmtrain run`` does with a prepared launch: show it, or submit it."""
+"""What ``llmtrain run`` does with a prepared launch: show it, or start it here."""
 
 import shlex
 import sys
@@ -22,7 +22,8 @@ from llmtrain.runs.excluded import Entry, alive
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.operate import run_here
 from llmtrain.runs.plot import plot
-from llmtrain.runs.state import State, losses
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import State
 
 
 def prepared(plan: Plan) -> tuple[Plan, Launch | None]:
@@ -98,7 +99,7 @@ def _piece(launch: Launch, piece: str) -> str:
     return launch.files[launch.script]
 
 
-def submit(plan: Plan, launch: Launch, *, as_json: bool, yes: bool) -> None:
+def start_here(plan: Plan, launch: Launch, *, as_json: bool) -> None:
     """Start the run here and follow it; the run's folder appears first.
 
     Raises:

@@ -72,17 +72,11 @@ def copy(
 ) -> None:
     """Copy a recipe's file, to change it and use it as `recipe=FILE`."""
     from llmtrain.cli.answer import err
-    from llmtrain.config.errors import LaunchError
+    from llmtrain.cli.new_file import write_new
     from llmtrain.config.search import recipe_file, search_path
 
     if file.suffix != ".yaml":
         raise typer.BadParameter(f"{file} does not end in .yaml, by which recipes are known")
     text = recipe_file(name, search_path(folders(recipes))).read_text(encoding="utf-8")
-    try:
-        with file.open("x", encoding="utf-8") as target:
-            target.write(text)
-    except FileExistsError:
-        raise LaunchError(f"{file} exists already: nothing was written") from None
-    except OSError as error:
-        raise LaunchError(f"{file} cannot be written: {error.strerror}") from error
+    write_new(file, text)
     err().print(f"wrote {file}; use it with: llmtrain plan recipe={shlex.quote(str(file))}")

@@ -39,4 +39,4 @@ def run(
 
         submit_to_slurm(plan, launch, as_json=as_json, yes=yes, wait=wait)
     else:
-        launching.submit(plan, launch, as_json=as_json, yes=yes)
+        launching.start_here(plan, launch, as_json=as_json)

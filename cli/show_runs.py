@@ -10,7 +10,8 @@ from rich.table import Table
 from llmtrain.config.sizes import memory_text
 from llmtrain.runs.detail import Detail
 from llmtrain.runs.plot import plot
-from llmtrain.runs.state import State, losses
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import State
 
 COLUMNS = ("run", "status", "step", "loss", "tokens/s", "checkpoint", "left")
 TEXT_COLUMNS = 2

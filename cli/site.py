@@ -22,6 +22,7 @@ def detect(
     from dataclasses import asdict
 
     from llmtrain.cli.answer import err, print_json
+    from llmtrain.cli.new_file import write_new
     from llmtrain.config.errors import LaunchError
     from llmtrain.runs.detect import detect as ask
     from llmtrain.runs.site_file import site_yaml
@@ -37,12 +38,9 @@ def detect(
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as target:
-            target.write(text)
-    except FileExistsError:
-        raise LaunchError(f"{file} exists already: nothing was written") from None
     except OSError as error:
-        raise LaunchError(f"{file} cannot be written: {error.strerror}") from error
+        raise LaunchError(f"{file.parent} cannot be made: {error.strerror}") from error
+    write_new(file, text)
     err().print(f"wrote {file}; use it with site={file.stem}")
 
 

@@ -57,16 +57,3 @@ class Batch:
         if self.ramp is None:
             return (self.global_,)
         return tuple(range(self.ramp.start, self.global_ + 1, self.ramp.step))
-
-    def size_at(self, samples: int) -> int:
-        """Global batch of the step that begins after ``samples`` sequences.
-
-        Source: megatron-core ``num_microbatches_calculator.py``
-        (``RampupBatchsizeNumMicroBatchesCalculator``).
-        """
-        if self.ramp is None or samples > self.ramp.samples:
-            return self.global_
-        rises = (self.global_ - self.ramp.start) // self.ramp.step
-        if rises == 0:
-            return self.global_
-        return self.ramp.start + self.ramp.step * int(samples / (self.ramp.samples / rises))

@@ -50,12 +50,13 @@ def keys(cls: type, prefix: str = "") -> Iterator[str]:
     for field in fields(cls):
         key = prefix + key_of(field.name)
         yield key
-        for inner in _members(field.type):
+        for inner in members_of(field.type):
             if is_dataclass(inner):
                 yield from keys(cast(type, inner), f"{key}.")
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def members_of(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; any other type alone."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 

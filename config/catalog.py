@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from llmtrain.config.search import SearchPath
+from llmtrain.config.yaml_reader import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +53,7 @@ def catalog(path: SearchPath) -> list[Entry]:
 
 def _entry(name: str, file: Path) -> Entry:
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+        data = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         data = {}
     data = data if isinstance(data, Mapping) else {}
@@ -76,7 +77,3 @@ def _chosen(defaults: Any) -> dict[str, str]:
         if isinstance(item, Mapping):
             found |= {str(group).split()[-1]: str(option) for group, option in item.items()}
     return found
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The loader in C where PyYAML was built with it: the listing reads every recipe."""

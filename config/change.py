@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from llmtrain.config.build import key_of
+from llmtrain.config.errors import RecipeError
 from llmtrain.config.recipe import Recipe
 
 Changes = Mapping[str, Any]
@@ -27,6 +28,14 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
         level[last] = value
     mended: Recipe = _replaced(recipe, nested)
     return mended
+
+
+def changed_if_valid(recipe: Recipe, changes: Changes) -> Recipe | None:
+    """The same, or None where a concern refuses its new values."""
+    try:
+        return changed(recipe, changes)
+    except RecipeError:
+        return None
 
 
 def _replaced(value: Any, changes: Mapping[str, Any]) -> Any:

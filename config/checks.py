@@ -50,13 +50,13 @@ def divides(key: str, divisor: int, value: int, what: str) -> Problem | None:
     )
 
 
-def variable_names(key: str, names: Iterable[str]) -> Iterator[Problem]:
-    """A problem for each of ``names`` that no environment variable can have."""
+def variable_names(names: Iterable[str]) -> Iterator[Problem]:
+    """A problem for each of ``names``, those of ``env``, that no variable can have."""
     for name in names:
         if not (name.isascii() and name.isidentifier()):
             says = f"has {name!r}, which is no name of an environment variable"
             hint = "letters, digits and `_`, no digit at the beginning"
-            yield Problem(code="invalid_name", key=key, says=says, hint=hint)
+            yield Problem(code="invalid_name", key="env", says=says, hint=hint)
 
 
 def known(key: str, values: Iterable[str], valid: Iterable[str]) -> Problem | None:

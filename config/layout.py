@@ -77,6 +77,8 @@ def ramp_steps(recipe: Recipe) -> tuple[tuple[int, int], ...]:
     """Pairs of global batch and steps with it, before the batch is full; empty without a ramp.
 
     Each size begins with the first step that begins in its even share of the ramp's samples.
+    Source: megatron-core ``num_microbatches_calculator.py``
+    (``RampupBatchsizeNumMicroBatchesCalculator``).
     """
     ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
     if ramp is None:
@@ -91,15 +93,18 @@ def ramp_steps(recipe: Recipe) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def samples_after(recipe: Recipe, steps: int) -> int:
+    """Sequences that the first ``steps`` steps consume, ramp included."""
+    consumed = 0
+    for size, count in ramp_steps(recipe):
+        taken = min(count, steps)
+        consumed, steps = consumed + taken * size, steps - taken
+    return consumed + steps * recipe.batch.global_
+
+
 def step_samples(recipe: Recipe, done: int) -> range:
     """The numbers of the samples that the step after ``done`` steps takes."""
-    first = 0
-    for size, count in ramp_steps(recipe):
-        if done < count:
-            return range(first + done * size, first + (done + 1) * size)
-        done, first = done - count, first + count * size
-    first += done * recipe.batch.global_
-    return range(first, first + recipe.batch.global_)
+    return range(samples_after(recipe, done), samples_after(recipe, done + 1))
 
 
 def chunk_layers(recipe: Recipe) -> tuple[int, ...] | None:
@@ -196,8 +201,3 @@ def _nodes_spanned(size: int, stride: int, recipe: Recipe) -> int:
     starts = (block * size * stride + rank for block in range(blocks) for rank in range(stride))
     worst = max((start % per_node for start in starts), default=0)
     return (worst + (size - 1) * stride) // per_node + 1
-
-
-def coordinates(recipe: Recipe, rank: int) -> dict[str, int]:
-    """The place of ``rank`` on every dense axis."""
-    return {axis.name: rank // axis.stride % axis.size for axis in axes(recipe)}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmtrain.config.layout import total_steps
 from llmtrain.config.recipe import Recipe
 
 
@@ -25,3 +26,26 @@ class Limit:
 def half_weights(recipe: Recipe) -> bool:
     """Whether weights have 16 bits."""
     return recipe.precision.kind != "fp32"
+
+
+NO_LENGTH = Limit(
+    key="run.steps",
+    when=lambda recipe: total_steps(recipe) is None,
+    why="its length must be given, here or as `tokens`",
+)
+"""Of every program whose steps the recipe counts."""
+
+FP32_COPY = Limit(
+    key="optim.master",
+    when=lambda recipe: not recipe.optim.master and half_weights(recipe),
+    why="it always keeps an fp32 copy of 16-bit weights",
+)
+"""Of Megatron's optimizers."""
+
+NO_CUDA_GRAPHS = Limit(
+    key="kernels.cuda_graphs",
+    when=lambda recipe: recipe.kernels.cuda_graphs,
+    why="it captures no CUDA graphs",
+    overrides=("kernels.cuda_graphs=false",),
+)
+"""Of the reference trainer and of Megatron-DeepSpeed."""

@@ -139,7 +139,7 @@ class Cluster:
         require(
             at_least("gpus_per_node", self.gpus_per_node, 1),
             at_least("nodes", self.nodes, 1),
-            *variable_names("env", self.env),
+            *variable_names(self.env),
         )
 
 

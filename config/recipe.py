@@ -60,7 +60,7 @@ class Recipe:
         require(
             at_least("gpus", self.gpus, 1),
             at_least("tokens", self.tokens, 1),
-            *variable_names("env", self.env),
+            *variable_names(self.env),
         )
 
     @property

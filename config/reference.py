@@ -5,8 +5,8 @@ Here is what neither of its engines can, and what megatron-core's own cannot; De
 :mod:`llmtrain.config.rules`.
 """
 
-from llmtrain.config.layout import chunk_layers, total_steps
-from llmtrain.config.limit import Limit
+from llmtrain.config.layout import chunk_layers
+from llmtrain.config.limit import FP32_COPY, NO_CUDA_GRAPHS, NO_LENGTH, Limit
 from llmtrain.config.recipe import Recipe
 
 
@@ -107,12 +107,7 @@ KERNELS = (
         why="it does not set up Transformer Engine's user buffers",
         overrides=("kernels.tp_overlap=false",),
     ),
-    Limit(
-        key="kernels.cuda_graphs",
-        when=lambda recipe: recipe.kernels.cuda_graphs,
-        why="it captures no CUDA graphs",
-        overrides=("kernels.cuda_graphs=false",),
-    ),
+    NO_CUDA_GRAPHS,
     Limit(
         key="kernels.dispatcher",
         when=lambda recipe: recipe.kernels.dispatcher == "deepep",
@@ -191,23 +186,15 @@ RUN = (
         why="it reads checkpoints of other layouts by itself",
         overrides=("checkpoint.universal=false",),
     ),
-    Limit(
-        key="optim.master",
-        when=lambda recipe: not recipe.optim.master and recipe.precision.kind != "fp32",
-        why="it always keeps an fp32 copy of 16-bit weights",
-    ),
-    Limit(
-        key="run.steps",
-        when=lambda recipe: total_steps(recipe) is None,
-        why="its length must be given, here or as `tokens`",
-    ),
+    FP32_COPY,
+    NO_LENGTH,
 )
 """The run."""
 
 SHARED = (*SHAPES, *LAYOUT, *KERNELS, *RECOMPUTE, *RUN)
 """What neither engine can."""
 
-MISSING = (*SHARED, *OPTIMIZER)
+LIMITS = (*SHARED, *OPTIMIZER)
 """What the trainer cannot with megatron-core's own engine."""
 
 
@@ -220,7 +207,7 @@ def trains(recipe: Recipe) -> bool:
 def missing(recipe: Recipe) -> tuple[Limit, ...]:
     """What the engine of the recipe's backend cannot, whatever the recipe asks for."""
     if recipe.backend.name == "megatron-core":
-        return MISSING
-    from llmtrain.config.reference_deepspeed import MISSING as BY_DEEPSPEED
+        return LIMITS
+    from llmtrain.config.reference_deepspeed import LIMITS as BY_DEEPSPEED
 
     return BY_DEEPSPEED

@@ -191,7 +191,7 @@ TRAINER = (
 """Of the trainer around the engine."""
 
 
-MISSING = (
+LIMITS = (
     *SHARED,
     *ENGINE,
     *PIPELINE,

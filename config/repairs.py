@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import isqrt, log
 
-from llmtrain.config.change import Changes, as_overrides, changed, value_of
-from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid, value_of
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.layout import data_parallel, microbatches
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.rules import violations
@@ -78,7 +78,7 @@ def _together(recipe: Recipe, codes: set[str]) -> Iterator[Changes]:
 
 def _completed(recipe: Recipe, candidates: Sequence[Changes], judge: Judge) -> Iterator[Changes]:
     for changes in candidates[:COMPLETED]:
-        mended = _tried(recipe, changes)
+        mended = changed_if_valid(recipe, changes)
         if mended is not None and is_valid(mended):
             yield {**changes, **judge.completes(mended)}
 
@@ -88,20 +88,13 @@ def _offers(recipe: Recipe, candidates: Iterable[Changes], judge: Judge) -> Iter
     for candidate in candidates:
         changes = {key: new for key, new in candidate.items() if new != value_of(recipe, key)}
         overrides = as_overrides(changes)
-        mended = None if frozenset(overrides) in seen else _tried(recipe, changes)
+        mended = None if frozenset(overrides) in seen else changed_if_valid(recipe, changes)
         if mended is None or not judge.accepts(mended):
             continue
         seen.add(frozenset(overrides))
         yield Repair(overrides=overrides, why=_why(mended, changes))
         if len(seen) == OFFERED:
             return
-
-
-def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
-    try:
-        return changed(recipe, changes)
-    except RecipeError:
-        return None
 
 
 def _why(mended: Recipe, changes: Changes) -> str:
@@ -138,7 +131,7 @@ def _most_gpus(recipe: Recipe) -> int:
 
 def _first_valid(recipe: Recipe, counts: Iterable[int]) -> int | None:
     for gpus in counts:
-        mended = _tried(recipe, {"gpus": gpus})
+        mended = changed_if_valid(recipe, {"gpus": gpus})
         if mended is not None and is_valid(mended):
             return gpus
     return None

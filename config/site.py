@@ -199,7 +199,7 @@ class Site:
             at_least("restart_seconds", self.restart_seconds, 0),
             at_least("gpu_hour_price", self.gpu_hour_price, 0),
             at_least("gpu_hour_limit", self.gpu_hour_limit, 0),
-            *variable_names("env", self.env),
+            *variable_names(self.env),
             self._umask_problem(),
             self._software_problem(),
         )

@@ -122,6 +122,10 @@ class Schedule:
             at_least("anneal", self.anneal, 1),
         )
 
+    def anneal_steps(self, steps: int) -> int:
+        """Steps of WSD's last decay in a run of ``steps``: a tenth where nothing is said."""
+        return self.anneal or max(1, steps // 10)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:

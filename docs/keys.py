@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from llmtrain.config.build import key_of
+from llmtrain.config.build import key_of, members_of
 from llmtrain.config.recipe import Recipe
 
 HEAD = """# Recipe keys
@@ -56,12 +56,8 @@ def _row(field: "Field[Any]", prefix: str, meaning: str) -> str:
 
 
 def _nested(field: "Field[Any]") -> type | None:
-    found = [kind for kind in _members(field.type) if is_dataclass(kind)]
+    found = [kind for kind in members_of(field.type) if is_dataclass(kind)]
     return found[0] if found and isinstance(found[0], type) else None
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _type(kind: Any) -> str:

@@ -6,10 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from llmtrain.config.place import Cluster
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.launchers.preflight.promise import Limits, Promise
 from llmtrain.planner.checkpoints import checkpoint_bytes
 from llmtrain.planner.plan import Plan
@@ -21,7 +20,7 @@ PACKAGE = "llmtrain.launchers.preflight"
 def limits() -> Limits:
     """limits.yaml."""
     text = files(PACKAGE).joinpath("limits.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
+    found: Mapping[str, Mapping[str, Any]] = read_yaml(text)
     return found
 
 

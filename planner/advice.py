@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from llmtrain.config.change import Changes, as_overrides, changed
-from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.memory import Peak
 from llmtrain.planner.mending import is_launchable
@@ -75,7 +75,7 @@ def _exchange(recipe: Recipe, speed: Speed) -> Iterator[Problem]:
 
 def _launchable(recipe: Recipe, tries: Sequence[Changes]) -> Iterator[Repair]:
     for changes in tries:
-        if (mended := _tried(recipe, changes)) is not None and is_launchable(mended):
+        if (mended := changed_if_valid(recipe, changes)) is not None and is_launchable(mended):
             yield Repair(overrides=as_overrides(changes))
 
 
@@ -83,7 +83,7 @@ def _faster(recipe: Recipe, speed: Speed, tries: Sequence[Changes]) -> Iterator[
     """Changes that can be launched and are faster, the fastest last."""
     found = []
     for changes in tries:
-        mended = _tried(recipe, changes)
+        mended = changed_if_valid(recipe, changes)
         step = None if mended is None or not is_launchable(mended) else recipe_step(mended)
         if step is not None and step.seconds < FASTER * speed.step_seconds:
             found.append(
@@ -91,10 +91,3 @@ def _faster(recipe: Recipe, speed: Speed, tries: Sequence[Changes]) -> Iterator[
             )
     for _, repair in sorted(found, key=lambda one: -one[0]):
         yield repair
-
-
-def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
-    try:
-        return changed(recipe, changes)
-    except RecipeError:
-        return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from llmtrain.config.layout import data_parallel, microbatches, stage_layers
 from llmtrain.config.model import Model
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.numeric import Quantity, choose, largest
+from llmtrain.planner.numeric import Quantity, choose
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,36 +135,3 @@ def _split(model: Model, chunks: tuple[tuple[int, ...], ...]) -> tuple[int, int]
     layers = [layer for chunk in chunks for layer in chunk]
     moe = sum(model.is_moe_layer(layer) for layer in layers)
     return len(layers) - moe, moe
-
-
-def even_stages(model: Model, pp: Quantity, embedding: Quantity, loss: Quantity) -> Stages:
-    """Stages of evenly cut layouts, for arrays of them.
-
-    Args:
-        model: what is cut.
-        pp: stages.
-        embedding: flag: the embedding counts as a layer of the first stage.
-        loss: flag: the loss counts as a layer of the last stage.
-    """
-    dense = model.layers if model.experts is None else model.dense_layers
-    even = (model.layers + embedding + loss) / pp
-    first, last = even - embedding, even - loss
-    alone = pp == 1
-    first = choose(alone, model.layers, first)
-    last = choose(alone, model.layers, last)
-    middle = choose(pp > 2, even, 0)
-    in_first = _least(first, dense)
-    in_middle = _least(middle, largest(dense - first, 0))
-    in_last = _least(last, largest(dense - (model.layers - last), 0))
-    return Stages(
-        first_dense=in_first,
-        first_moe=first - in_first,
-        middle_dense=in_middle,
-        middle_moe=middle - in_middle,
-        last_dense=in_last,
-        last_moe=last - in_last,
-    )
-
-
-def _least(first: Quantity, second: Quantity) -> Quantity:
-    return choose(first < second, first, second)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
+from llmtrain.config.yaml_reader import read_yaml
 
 FOLDER = Path(__file__).parent / "data" / "gpus"
 
@@ -106,7 +106,7 @@ def curves_of(arch: str) -> Curves | None:
     file = FOLDER / f"{arch}.yaml"
     if not file.is_file():
         return None
-    data = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
+    data = read_yaml(file.read_text(encoding="utf-8"))
     return curves_from(data)
 
 
@@ -147,7 +147,3 @@ def _attention(data: Mapping[str, Any]) -> Attention:
         backward=_rate(data["backward"]),
         narrow=data["narrow"],
     )
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from llmtrain.config.limit import Limit, half_weights
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.reference import trains
-from llmtrain.config.reference_deepspeed import ENGINE, MISSING
+from llmtrain.config.reference_deepspeed import ENGINE
+from llmtrain.config.reference_deepspeed import LIMITS as TRAINER
 
 
 def _one(name: str, what: str) -> Limit:
@@ -51,7 +52,7 @@ def _when(limit: Limit, asked: Callable[[Recipe], bool]) -> Limit:
 
 
 LIMITS = (
-    *(_when(limit, trains) for limit in MISSING),
+    *(_when(limit, trains) for limit in TRAINER),
     *(_when(limit, lambda recipe: not trains(recipe)) for limit in SCRIPT),
 )
 """``backend.path`` decides whose program it is."""

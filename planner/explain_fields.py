@@ -176,7 +176,7 @@ FIELDS: dict[str, Entry] = {
     ),
     "breakdown.bubble": (
         "(all stages together - the slowest) / vpp",
-        "arXiv 2104.04473, section 2.2.2; simulated in planner/schedule.py",
+        "arXiv 2104.04473, section 2.2.2",
         numbers.breakdown,
     ),
     "breakdown.data_parallel": (

@@ -12,8 +12,8 @@ from llmtrain.planner.limits import VERSIONS, version_of
 
 LIMITS = MappingProxyType(
     {
-        "megatron-core": "llmtrain.planner.megatron_core_limits",
-        "megatron-core+deepspeed": "llmtrain.planner.megatron_core_deepspeed_limits",
+        "megatron-core": "llmtrain.config.reference",
+        "megatron-core+deepspeed": "llmtrain.config.reference_deepspeed",
         "megatron-lm": "llmtrain.planner.megatron_lm_limits",
         "megatron-deepspeed": "llmtrain.planner.megatron_deepspeed_limits",
         "deepspeed": "llmtrain.planner.deepspeed_limits",

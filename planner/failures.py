@@ -14,10 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from llmtrain.config.layout import node_count
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.planner.checkpoints import DAY, checkpoint_bytes
 
 FILE = Path(__file__).parent / "data" / "failures.yaml"
@@ -48,9 +47,7 @@ class Exposure:
 @lru_cache(maxsize=1)
 def data() -> Mapping[str, Any]:
     """The data file."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with FILE.open(encoding="utf-8") as file:
-        return MappingProxyType(yaml.load(file, Loader=loader))
+    return MappingProxyType(read_yaml(FILE.read_text(encoding="utf-8")))
 
 
 def node_days(recipe: Recipe) -> tuple[float, float, float]:

@@ -58,7 +58,7 @@ class StepFlops:
         return self.model + self.recompute
 
 
-def whole(model: Model) -> Candidate:
+def whole() -> Candidate:
     """Nothing cut, one sequence: the layout in which operations are counted."""
     stages = Stages(
         first_dense=0, first_moe=0, middle_dense=0, middle_moe=0, last_dense=0, last_moe=0
@@ -84,7 +84,7 @@ def step_flops(recipe: Recipe, attention: Attention = "full") -> StepFlops:
     modules = frozenset(recompute.modules if recompute.kind == "selective" else ())
     layers = _layers(model, modules)
     share = 1.0 if attention == "full" else 0.5
-    ends = layer_flops(head(model, whole(model))).gemm + _predictions(model, share)
+    ends = layer_flops(head(model, whole())).gemm + _predictions(model, share)
     forward = sum(count * flops.forward(attention) for count, flops in layers)
     again = 0.0
     for count, flops in layers:
@@ -114,7 +114,7 @@ def _recomputed(recipe: Recipe) -> float:
 
 
 def _layers(model: Model, modules: frozenset[str]) -> list[tuple[int, LayerFlops]]:
-    alone = whole(model)
+    alone = whole()
     moe = sum(model.is_moe_layer(number) for number in range(model.layers))
     found = [(model.layers - moe, layer_flops(dense_layer(model, alone), modules))]
     if moe:
@@ -125,7 +125,7 @@ def _layers(model: Model, modules: frozenset[str]) -> list[tuple[int, LayerFlops
 def _predictions(model: Model, share: float) -> float:
     if not model.mtp:
         return 0.0
-    one = layer_flops(prediction(model, whole(model)))
+    one = layer_flops(prediction(model, whole()))
     return model.mtp * (one.gemm + one.core * share)
 
 

@@ -1,9 +1,8 @@
 """How long a run computes: its steps, the batch ramp's included, failures left out."""
 
 from dataclasses import dataclass, replace
-from math import ceil
 
-from llmtrain.config.layout import data_parallel
+from llmtrain.config.layout import data_parallel, ramp_steps, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
@@ -38,27 +37,16 @@ class Length:
 
 
 def steps_by_size(recipe: Recipe) -> tuple[tuple[int, int], ...] | None:
-    """Pairs of global batch and steps with it, in turn; None where the length is not given.
-
-    Counted as :func:`llmtrain.config.layout.steps_for_samples` counts.
-    """
-    if recipe.run.steps is None and recipe.tokens is None:
+    """Pairs of global batch and steps with it, in turn; None where the length is not given."""
+    left = total_steps(recipe)
+    if left is None:
         return None
-    sizes, ramp = recipe.batch.sizes(), recipe.batch.ramp
-    left = recipe.run.steps
-    samples = None if left is not None else ceil((recipe.tokens or 0) / recipe.model.seq)
-    found, consumed = [], 0
-    for rise, size in enumerate(sizes, start=1):
-        last = size == sizes[-1]
-        until = ramp.samples * rise / (len(sizes) - 1) if ramp and not last else None
-        if samples is not None:
-            until = samples if until is None else min(samples, until)
-        taken = left if until is None else max(0, ceil((until - consumed) / size))
-        taken = (taken or 0) if left is None else min(taken or 0, left)
-        left = None if left is None else left - taken
-        consumed += taken * size
+    found = []
+    for size, count in ramp_steps(recipe):
+        taken = min(count, left)
         found.append((size, taken))
-    return tuple(found)
+        left -= taken
+    return (*found, (recipe.batch.global_, left))
 
 
 def length_of(recipe: Recipe, stack: str | None = None) -> Length | None:

@@ -7,7 +7,7 @@ programs' own code at the versions named here.
 from types import MappingProxyType
 
 from llmtrain.config.layout import chunk_layers, total_steps
-from llmtrain.config.limit import Limit, half_weights
+from llmtrain.config.limit import FP32_COPY, NO_LENGTH, Limit
 from llmtrain.config.recipe import Recipe
 
 VERSIONS = MappingProxyType(
@@ -69,11 +69,7 @@ MEGATRON_SHAPES = (
 """Shapes that the two Megatrons lack."""
 
 MEGATRON_RUN = (
-    Limit(
-        key="run.steps",
-        when=lambda recipe: total_steps(recipe) is None,
-        why="its length must be given, here or as `tokens`",
-    ),
+    NO_LENGTH,
     Limit(
         # ``optimizer_param_scheduler.py``: assert lr_warmup_steps < lr_decay_steps.
         key="schedule.warmup",
@@ -90,10 +86,6 @@ MEGATRON_RUN = (
         when=lambda recipe: recipe.cluster.device == "cpu",
         why="it trains on GPUs",
     ),
-    Limit(
-        key="optim.master",
-        when=lambda recipe: not recipe.optim.master and half_weights(recipe),
-        why="it always keeps an fp32 copy of 16-bit weights",
-    ),
+    FP32_COPY,
 )
 """What both Megatrons assert of a run."""

@@ -1,6 +1,6 @@
 """What Megatron-DeepSpeed cannot do under ``--deepspeed``."""
 
-from llmtrain.config.limit import Limit
+from llmtrain.config.limit import NO_CUDA_GRAPHS, Limit
 from llmtrain.config.reference_deepspeed import ENGINE
 from llmtrain.planner.limits import (
     MEGATRON_RUN,
@@ -104,12 +104,7 @@ LIMITS = (
         why="it does not overlap tensor parallel communication",
         overrides=("kernels.tp_overlap=false",),
     ),
-    Limit(
-        key="kernels.cuda_graphs",
-        when=lambda recipe: recipe.kernels.cuda_graphs,
-        why="it captures no CUDA graphs",
-        overrides=("kernels.cuda_graphs=false",),
-    ),
+    NO_CUDA_GRAPHS,
     Limit(
         key="kernels.dispatcher",
         when=lambda recipe: recipe.kernels.dispatcher == "deepep",
@@ -126,6 +121,13 @@ LIMITS = (
         key="data.weights",
         when=lambda recipe: len(recipe.data.paths) > 1 and recipe.data.weights is None,
         why="it needs a weight for each of several paths",
+    ),
+    Limit(
+        # ``profiler.py`` starts torch's profiler by ``--profile``, and never CUDA's.
+        key="profile.tool",
+        when=lambda recipe: recipe.profile.tool != "none",
+        why="its profiler has flags of its own, which are not rendered",
+        overrides=("profile.tool=none",),
     ),
     *ENGINE,
     *MEGATRON_RUN,

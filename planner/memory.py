@@ -12,7 +12,6 @@ from llmtrain.planner.model_states import (
     bytes_each,
     fp8_weight,
     gradient_bytes,
-    optimizer_bytes,
     sharded,
 )
 from llmtrain.planner.numeric import Quantity
@@ -27,8 +26,6 @@ from llmtrain.planner.programs import Program
 from llmtrain.planner.setting import Setting, setting_of
 from llmtrain.planner.timeline import Held, Moment, timeline
 from llmtrain.planner.workspace import buffers, fixed, gathered_weights, reduction
-
-__all__ = ["Memory", "Peak", "gradient_bytes", "model_states", "optimizer_bytes", "peak_memory"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

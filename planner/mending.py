@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from llmtrain.config.change import Changes, as_overrides, changed, value_of
-from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid, value_of
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import Judge, with_repairs
 from llmtrain.config.rules import violations
@@ -54,7 +54,7 @@ LAUNCH = Judge(accepts=is_launchable, completes=_completed)
 def _mended(recipe: Recipe, problem: Problem, together: Changes, more: Sequence[Repair]) -> Problem:
     """The problem with the first of its repairs that leaves a recipe which can be launched."""
     for changes, why in _tries(_first(recipe, problem), together, more):
-        tried = _tried(recipe, changes)
+        tried = changed_if_valid(recipe, changes)
         if tried is not None and is_launchable(tried):
             return replace(problem, repairs=(Repair(overrides=as_overrides(changes), why=why),))
     return replace(problem, repairs=())
@@ -90,7 +90,7 @@ def read(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _within_the_rules(recipe: Recipe, changes: Changes) -> Changes:
     """What a recipe needs that breaks a rule by ``changes``; rather not another batch."""
-    tried = _tried(recipe, changes)
+    tried = changed_if_valid(recipe, changes)
     broken = violations(tried) if tried is not None else ()
     if tried is None or not broken:
         return {}
@@ -101,12 +101,5 @@ def _within_the_rules(recipe: Recipe, changes: Changes) -> Changes:
 
 
 def _expressed(recipe: Recipe, changes: Changes) -> Recipe | None:
-    tried = _tried(recipe, changes) if changes else None
+    tried = changed_if_valid(recipe, changes) if changes else None
     return tried if tried is not None and is_expressible(tried) else None
-
-
-def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
-    try:
-        return changed(recipe, changes)
-    except RecipeError:
-        return None

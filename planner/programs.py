@@ -7,9 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 
 FILE = Path(__file__).parent / "data" / "memory.yaml"
 
@@ -67,9 +66,7 @@ class Program:
 @lru_cache(maxsize=1)
 def data() -> Mapping[str, Any]:
     """The data file."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with FILE.open(encoding="utf-8") as file:
-        return MappingProxyType(yaml.load(file, Loader=loader))
+    return MappingProxyType(read_yaml(FILE.read_text(encoding="utf-8")))
 
 
 def constant(name: str) -> float:

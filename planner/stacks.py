@@ -7,9 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 
 FOLDER = Path(__file__).parent / "data" / "stacks"
 
@@ -173,5 +172,4 @@ def _rules() -> tuple[dict[str, Any], ...]:
 
 def read_stack(name: str) -> Any:
     """A data file of the folder."""
-    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return read_yaml((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -1,14 +1,16 @@
 """The step: what a layout's stages compute and say to each other, and where the time goes.
 
 The slowest stage works through all micro-batches; the others' first and last passes make the
-bubble (:mod:`llmtrain.planner.schedule`); then gradients are reduced, the optimizer steps and
+bubble (:mod:`llmtrain.planner.bubble`); then gradients are reduced, the optimizer steps and
 weights are gathered. Every key of the breakdown is exposed time, so the keys add up to the step.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmtrain.config.limit import half_weights
 from llmtrain.config.recipe import Recipe
+from llmtrain.planner.bubble import bubble_seconds
 from llmtrain.planner.calibration import calibrated_stack
 from llmtrain.planner.candidate import Candidate, candidate_of
 from llmtrain.planner.collectives import Links, send_seconds
@@ -24,8 +26,7 @@ from llmtrain.planner.operators import (
     prediction,
     tokens,
 )
-from llmtrain.planner.replicas import Replicas, replicas
-from llmtrain.planner.schedule import bubble_seconds
+from llmtrain.planner.replicas import replicas
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of, with_deepep
 
 
@@ -80,7 +81,7 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
 
 
 def _grad_bytes(recipe: Recipe) -> float:
-    half = recipe.precision.kind != "fp32" and recipe.optim.grad_dtype == "weights"
+    half = half_weights(recipe) and recipe.optim.grad_dtype == "weights"
     return 2.0 if half else 4.0
 
 
@@ -122,7 +123,7 @@ def step_time(case: Case) -> StepTime:
     whole = total + (stack.microbatch_seconds + hops) * layout.pp
     breakdown["bubble"] = bubble_seconds(each, whole, layout.vpp)
     shared = replicas(case, slowest, alone)
-    breakdown["data_parallel"] = shared.exposed * _times(case, shared)
+    breakdown["data_parallel"] = shared.exposed * _times(case)
     breakdown["optimizer"] = shared.optimizer
     breakdown["host"] = stack.step_seconds * 1.0
     nodes = largest(layout.gpus / case.links.per_node, 1.0)
@@ -132,7 +133,7 @@ def step_time(case: Case) -> StepTime:
     return StepTime(breakdown=corrected, error=stack.error)
 
 
-def _times(case: Case, shared: Replicas) -> Quantity:
+def _times(case: Case) -> Quantity:
     """ZeRO-3 gathers and scatters for every micro-batch, the others once a step."""
     return choose(case.layout.zero >= 3, case.layout.microbatches, 1.0)
 

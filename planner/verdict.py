@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
 
-from llmtrain.config.change import Changes, as_overrides, changed
-from llmtrain.config.errors import Problem, RecipeError, Repair
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid
+from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.calibration import memory_error
 from llmtrain.planner.memory import Peak, peak_memory
@@ -75,7 +75,7 @@ def _repairs(recipe: Recipe, accepts: Accepts, wanted: tuple[Verdict, ...]) -> I
     for changes in _candidates(recipe):
         if any(known.items() <= changes.items() for known in offered):
             continue
-        mended = _tried(recipe, changes)
+        mended = changed_if_valid(recipe, changes)
         if mended is None or not accepts(mended):
             continue
         peaks = peak_memory(mended)
@@ -86,13 +86,6 @@ def _repairs(recipe: Recipe, accepts: Accepts, wanted: tuple[Verdict, ...]) -> I
         yield Repair(overrides=as_overrides(changes), why=f"{needed / GIB:.1f} GiB a GPU")
         if len(offered) == OFFERED:
             return
-
-
-def _tried(recipe: Recipe, changes: Changes) -> Recipe | None:
-    try:
-        return changed(recipe, changes)
-    except RecipeError:
-        return None
 
 
 def _candidates(recipe: Recipe) -> Iterator[Changes]:

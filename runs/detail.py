@@ -1,6 +1,5 @@
 """One run against its plan: how fast it is, how long it takes, and where it differs."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.folder import read_plan
 from llmtrain.runs.lives import Life, lives
 from llmtrain.runs.metrics import rows
 from llmtrain.runs.state import TAIL_BYTES, State
@@ -86,15 +86,6 @@ def read_detail(state: State) -> Detail:
         checkpoint_time=saved.get("time"),
         silent_seconds=_silent(state.path) if running and steps else None,
     )
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """plan.json; empty if it cannot be read."""
-    try:
-        found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def steady_rows(folder: Path, tail: int | None = None) -> list[dict[str, Any]]:

@@ -7,10 +7,9 @@ from importlib.resources import files
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
-import yaml
-
 from llmtrain.config.build import key_of
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 
 Label = Literal["experiment", "map"]
 
@@ -91,7 +90,7 @@ def meanings() -> Mapping[str, Meaning]:
     text = files("llmtrain.runs").joinpath("data/recipe_keys.yaml").read_text(encoding="utf-8")
     return {
         key: _meaning(cast(Label, label), said)
-        for label, entries in yaml.safe_load(text).items()
+        for label, entries in read_yaml(text).items()
         for key, said in entries.items()
     }
 

@@ -1,5 +1,6 @@
 """Run folders: where they are, how one is made whole or not at all, how one is found."""
 
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from pathlib import Path
+from typing import Any
 
 from llmtrain.config.errors import LaunchError, Problem, RecipeError, RunError
 from llmtrain.config.search import search_path
@@ -160,3 +162,12 @@ def _not_found(name: str, roots: tuple[Path, ...], names: list[str], matches: li
     where = " or ".join(map(str, roots))
     hint = f"did you mean {' or '.join(close)}?" if close else "`llmtrain status` lists the runs"
     return Problem(code="unknown_run", says=f"there is no run {name!r} in {where}", hint=hint)
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """plan.json; empty if it cannot be read."""
+    try:
+        found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from llmtrain.config.sizes import memory_text
-from llmtrain.runs.detail import mfu, read_plan
+from llmtrain.runs.detail import mfu
+from llmtrain.runs.folder import read_plan
 from llmtrain.runs.state import State, read_state
 
 POLL_SECONDS = 0.2

@@ -12,7 +12,7 @@ from llmtrain.runs.events import json_lines
 BEGINNINGS = ("launched", "started", "resumed")
 """Events with which a life begins; launched: its processes start."""
 MARK = re.compile(r"^(?:\d+: )?llmtrain: life (\d+) begins")
-"""The line that begins a life in a log."""
+"""The line that begins a life in a log: what stands above it is of an earlier one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,19 +4,18 @@ Formats: Megatron-LM ``megatron/training/training.py`` and Megatron-DeepSpeed
 ``megatron/training.py``, both ``training_log`` and ``save_checkpoint``.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.folder import read_plan
+from llmtrain.runs.lives import MARK
 from llmtrain.runs.logs import log_files
 
 ITERATION = re.compile(r"iteration\s+(\d+)/\s*\d+ \|(.*)")
 SAVED = re.compile(r"successfully saved checkpoint (?:from|at) iteration\s+(\d+)")
-BEGINNING = re.compile(r"^llmtrain: life \d+ begins")
-"""What stands above this line is of an earlier life."""
 NAMES = {"lm loss": "loss", "learning rate": "learning_rate", "grad norm": "grad_norm"}
 
 
@@ -39,7 +38,7 @@ def has_begun(folder: Path, tail: int) -> bool:
     """Whether a program that writes no events has trained a step in its newest life."""
     begun = False
     for line in _lines(folder, tail):
-        begun = bool(ITERATION.search(line)) or (begun and not BEGINNING.match(line))
+        begun = bool(ITERATION.search(line)) or (begun and not MARK.match(line))
     return begun
 
 
@@ -87,9 +86,9 @@ def _row(step: int, said: dict[str, float], tokens: float | None) -> dict[str, A
 
 def _tokens_per_sequence(folder: Path) -> float | None:
     """By the plan: tokens a second, times seconds a step, over sequences a step."""
+    plan = read_plan(folder)
     try:
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         speed = plan["tokens_per_second_per_gpu"] * plan["gpus"]
         return float(speed * plan["step_seconds"] / plan["batch"]["global"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None

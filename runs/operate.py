@@ -39,7 +39,8 @@ def run_here(folder: Path, console: Console) -> State:
         state, status = _life(folder, console)
         if status == 0 and state.status in ENDED_WELL:
             return state
-        problem, newest = _failure(folder, state, status), newest_checkpoint(folder)
+        says = state.error or f"the job ended with status {status} and said nothing"
+        problem, newest = run_failed(folder, says), newest_checkpoint(folder)
         if state.status not in ("failed", "lost") or newest <= before:
             raise RunError(problem)
         console.print(f"{problem.message}: going on from step {newest}")
@@ -133,7 +134,7 @@ def _script(folder: Path) -> str:
         raise LaunchError(f"{folder} holds no launch: {error}") from error
 
 
-def _failure(folder: Path, state: State, status: int) -> Problem:
-    says = state.error or f"the job ended with status {status} and said nothing"
+def run_failed(folder: Path, says: str) -> Problem:
+    """Of the run in ``folder``, and where to read on."""
     hint = f"llmtrain logs {spoken(folder)}; all output: {folder / 'logs'}"
     return Problem(code="run_failed", says=f"{folder.name}: {says}", hint=hint)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llmtrain.runs.metrics import rows
 
+# As launchers/backends/tracker.py has them, which `status` has no time to import.
 TRACKERS = ("latest_checkpointed_iteration.txt", "latest")
 """Megatron's and DeepSpeed's: they name the newest complete checkpoint."""
 
@@ -33,10 +34,15 @@ def steps_of(folder: Path) -> list[int]:
     return [int(row["step"]) for row in rows(folder)]
 
 
-def losses_of(folder: Path) -> dict[int, list[float]]:
+def all_losses(folder: Path) -> dict[int, list[float]]:
     """Of each step, as often as it was trained."""
     found: dict[int, list[float]] = {}
     for row in rows(folder):
         if isinstance(row.get("loss"), (int, float)):
             found.setdefault(int(row["step"]), []).append(float(row["loss"]))
     return found
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Step and loss of every step; after a resume the last value of a step counts."""
+    return sorted((step, seen[-1]) for step, seen in all_losses(folder).items())

@@ -1,11 +1,11 @@
 """The state of a run, read from what the job itself wrote."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from llmtrain.runs.events import json_lines
+from llmtrain.runs.folder import read_plan
 from llmtrain.runs.lives import BEGINNINGS
 from llmtrain.runs.metrics import has_begun, program_checkpoint, rows
 from llmtrain.runs.presence import Presence, presence
@@ -157,18 +157,5 @@ def _status(life: list[str], there: Presence, by_slurm: bool) -> Status:
 
 
 def _steps(folder: Path) -> int | None:
-    try:
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    steps = plan.get("steps") if isinstance(plan, dict) else None
+    steps = read_plan(folder).get("steps")
     return steps if isinstance(steps, int) else None
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    """Step and loss of every step; after a resume the last value of a step counts."""
-    found: dict[int, float] = {}
-    for row in rows(folder):
-        if isinstance(row.get("loss"), (int, float)):
-            found[int(row["step"])] = float(row["loss"])
-    return sorted(found.items())

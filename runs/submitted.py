@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from llmtrain.config.errors import Problem, RunError
+from llmtrain.config.errors import RunError
 from llmtrain.runs import slurm
 from llmtrain.runs.cache import cache_job, submit_cache
 from llmtrain.runs.events import note
@@ -14,15 +14,15 @@ from llmtrain.runs.excluded import exclude_option
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
+from llmtrain.runs.operate import CANCEL_SECONDS, run_failed
 from llmtrain.runs.presence import Watch, presence
 from llmtrain.runs.process import ask
 from llmtrain.runs.slurm import Submitted, Unreachable, submitted
 from llmtrain.runs.state import State, read_state
 
 SCRIPT = "job.sbatch"
-CANCEL_SECONDS = 60.0
-"""How long a cancelled run may take for its last step and checkpoint, at the least."""
 POLL_SECONDS = 1.0
+"""Between two looks at a job that is to end."""
 
 
 def on_slurm(folder: Path) -> bool:
@@ -57,8 +57,7 @@ def follow_job(folder: Path, console: Console) -> State:
     state = follow(folder, watch.alive, console, lambda path: read_state(path, watch.presence))
     if state.status not in ("finished", "stopped", "cancelled"):
         says = state.error or f"the job has ended, {state.status}"
-        hint = f"llmtrain logs {spoken(folder)}; all output: {folder / 'logs'}"
-        raise RunError(Problem(code="run_failed", says=f"{folder.name}: {says}", hint=hint))
+        raise RunError(run_failed(folder, says))
     return state
 
 

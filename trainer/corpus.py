@@ -20,9 +20,6 @@ from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 END = 0
 """Ends a document: no source file holds a NUL byte."""
 
-VOCAB = 256
-"""Tokens are bytes."""
-
 SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
 """Folders that are not part of the library proper."""
 

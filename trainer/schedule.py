@@ -24,8 +24,7 @@ def learning_rate(done: int, steps: int, optim: Optim, schedule: Schedule) -> fl
 def _share(done: int, end: int, steps: int, schedule: Schedule) -> float:
     """How much of the way from ``min_lr`` to ``lr`` is left, 1 to 0."""
     if schedule.kind == "wsd":
-        anneal = schedule.anneal or max(1, steps // 10)
-        return min(1.0, (end - done) / anneal)
+        return min(1.0, (end - done) / schedule.anneal_steps(steps))
     passed = (done - schedule.warmup) / max(1, end - schedule.warmup)
     if schedule.kind == "linear":
         return 1 - passed

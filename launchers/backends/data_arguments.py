@@ -85,9 +85,11 @@ def save_interval(recipe: Recipe) -> int:
 
 
 def logs(recipe: Recipe, table: FlagTable) -> Arguments:
-    """One line and one TensorBoard point a step."""
+    """One line a step, and TensorBoard's points where the recipe wants them."""
+    log = recipe.log
     return {
         "--log-interval": 1,
-        "--tensorboard-dir": "logs/tensorboard",
+        "--tensorboard-dir": "logs/tensorboard" if log.tensorboard else None,
+        "--tensorboard-log-interval": log.interval if log.interval > 1 else None,
         "--log-throughput": "--log-throughput" in table,
     }

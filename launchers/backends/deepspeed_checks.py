@@ -6,21 +6,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from llmtrain.config.yaml_reader import read_yaml
+from llmtrain.launchers.mappings import inner
 
 Config = Mapping[str, Any]
 
 
-def oversights(config: Config, *, pp: int = 1, dp: int | None = None) -> tuple[str, ...]:
-    """A sentence for each mistake.
-
-    Args:
-        config: the JSON.
-        pp: pipeline stages that it will meet.
-        dp: data parallel ranks that it will meet; None: not known.
-    """
+def oversights(config: Config, *, pp: int = 1) -> tuple[str, ...]:
+    """A sentence for each mistake in the JSON ``config``, which will meet ``pp`` stages."""
     found = [says for check in CHECKS for says in check(config)]
-    return (*found, *_pipeline(config, pp), *_batch(config, dp))
+    return (*found, *_pipeline(config, pp))
 
 
 def _names(config: Config) -> Iterator[str]:
@@ -38,7 +33,7 @@ def _clipping(config: Config) -> Iterator[str]:
 
 
 def _optimizer(config: Config) -> Iterator[str]:
-    name = _inner(config, "optimizer").get("type")
+    name = inner(config, "optimizer").get("type")
     if not isinstance(name, str) or name.lower() in _data()["optimizers"]:
         return
     if name not in _data()["torch_optimizers"]:
@@ -47,7 +42,7 @@ def _optimizer(config: Config) -> Iterator[str]:
 
 def _offload(config: Config) -> Iterator[str]:
     stage = _stage(config)
-    zero = _inner(config, "zero_optimization")
+    zero = inner(config, "zero_optimization")
     if _device(zero, "offload_param") and stage < 3:
         yield f"`zero_optimization.offload_param` is passed over at stage {stage}: it needs 3"
     if _device(zero, "offload_optimizer") and stage < 1:
@@ -55,7 +50,7 @@ def _offload(config: Config) -> Iterator[str]:
 
 
 def _precision(config: Config) -> Iterator[str]:
-    if all(_inner(config, kind).get("enabled") for kind in ("fp16", "bf16")):
+    if all(inner(config, kind).get("enabled") for kind in ("fp16", "bf16")):
         yield "`fp16` and `bf16` are both on"
 
 
@@ -64,19 +59,9 @@ def _pipeline(config: Config, pp: int) -> Iterator[str]:
     stage = _stage(config)
     if pp > 1 and stage > 1:
         yield f"ZeRO stage {stage} with a pipeline of {pp} stages: it is asserted to be 0 or 1"
-    sums = _inner(config, "data_types").get("grad_accum_dtype")
-    if pp > 1 and _inner(config, "bf16").get("enabled") and sums not in (None, "fp32"):
+    sums = inner(config, "data_types").get("grad_accum_dtype")
+    if pp > 1 and inner(config, "bf16").get("enabled") and sums not in (None, "fp32"):
         yield f"micro-batches of a bf16 pipeline are summed in {sums}: fp32 is safe"
-
-
-def _batch(config: Config, dp: int | None) -> Iterator[str]:
-    names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
-    values = [config.get(name) for name in names]
-    if dp is None or not all(isinstance(value, int) for value in values):
-        return
-    total, micro, steps = (int(value) for value in values if value is not None)
-    if total != micro * steps * dp:
-        yield f"`train_batch_size` is {total}, not {micro} × {steps} × {dp} ranks"
 
 
 CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
@@ -90,22 +75,16 @@ CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
 
 
 def _stage(config: Config) -> int:
-    stage = _inner(config, "zero_optimization").get("stage", 0)
+    stage = inner(config, "zero_optimization").get("stage", 0)
     return stage if isinstance(stage, int) else 0
 
 
 def _device(zero: Config, name: str) -> bool:
-    return str(_inner(zero, name).get("device", "none")) != "none"
-
-
-def _inner(config: Config, name: str) -> Config:
-    found = config.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return str(inner(zero, name).get("device", "none")) != "none"
 
 
 @cache
 def _data() -> Mapping[str, Any]:
     path = files("llmtrain.launchers.backends") / "deepspeed_keys.yaml"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: Mapping[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    found: Mapping[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     return found

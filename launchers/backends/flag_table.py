@@ -50,10 +50,6 @@ class FlagTable:
     def __contains__(self, name: str) -> bool:
         return name in self.flags
 
-    def first_of(self, *names: str) -> str:
-        """The first of ``names`` that this version has; the first of all if it has none."""
-        return next((name for name in names if name in self.flags), names[0])
-
 
 def read_flags(program: str, version: str) -> FlagTable:
     """Read the table of one version.

@@ -4,26 +4,9 @@ Megatron counts samples there because its steps differ in size (``arguments.py``
 batch-size rampup for iteration-based training").
 """
 
-from math import ceil
-
-from llmtrain.config.layout import total_steps
+from llmtrain.config.layout import samples_after, total_steps
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends.arguments import Arguments
-
-
-def samples_after(recipe: Recipe, steps: int) -> int:
-    """Sequences that the first ``steps`` steps consume, ramp included.
-
-    The inverse of :func:`llmtrain.config.layout.steps_for_samples`.
-    """
-    ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
-    consumed, left = 0, steps
-    if ramp is not None:
-        for rise, size in enumerate(sizes[:-1], start=1):
-            until = rise * ramp.samples / (len(sizes) - 1)
-            taken = min(left, max(0, ceil((until - consumed) / size)))
-            consumed, left = consumed + taken * size, left - taken
-    return consumed + left * sizes[-1]
 
 
 def total_samples(recipe: Recipe) -> int:
@@ -49,25 +32,20 @@ def run_steps(recipe: Recipe) -> int:
     return steps
 
 
-def anneal_steps(recipe: Recipe) -> int:
-    """Steps of the last decay of a WSD schedule: ``schedule.anneal``, else a tenth of the run."""
-    return recipe.schedule.anneal or max(1, run_steps(recipe) // 10)
-
-
 def length(recipe: Recipe) -> Arguments:
     """Run, warm-up and decay, all in steps or all in samples."""
     schedule = recipe.schedule
     decay = schedule.decay or run_steps(recipe)
-    wsd = schedule.kind == "wsd"
+    wsd, anneal = schedule.kind == "wsd", schedule.anneal_steps(run_steps(recipe))
     if recipe.batch.ramp is None:
         return {
             "--train-iters": run_steps(recipe),
             "--lr-decay-iters": decay,
             "--lr-warmup-iters": schedule.warmup,
-            "--lr-wsd-decay-iters": anneal_steps(recipe) if wsd else None,
+            "--lr-wsd-decay-iters": anneal if wsd else None,
         }
     ends = total_samples(recipe) if schedule.decay is None else samples_after(recipe, decay)
-    last = samples_after(recipe, decay - anneal_steps(recipe)) if wsd else 0
+    last = samples_after(recipe, decay - anneal) if wsd else 0
     return {
         "--train-samples": total_samples(recipe),
         "--lr-decay-samples": ends,

@@ -157,7 +157,6 @@ def corpus(recipe: Recipe) -> Arguments:
 
 def warnings(recipe: Recipe) -> Iterator[str]:
     """What the program counts otherwise or does not have."""
-    if recipe.batch.ramp is not None and recipe.schedule.warmup:
-        yield "the warm-up rises with samples, not steps: Megatron counts those on a batch ramp"
+    yield from training_arguments.warnings(recipe, "Megatron")
     if recipe.optim.overlap_param_gather:
         yield "`optim.overlap_param_gather` is left out: DeepSpeed has nothing like it"

@@ -1,9 +1,6 @@
 """Megatron-LM: ``pretrain_gpt.py`` of a checkout or container that the recipe names."""
 
-from collections.abc import Iterator
-
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.watch import Guard
 from llmtrain.launchers.backends import (
     data_arguments,
     layout_arguments,
@@ -34,7 +31,7 @@ def program(plan: Plan) -> Program:
         arguments=command_line(arguments(recipe, table), table),
         files=checkout_files(path, table),
         missing=() if path else ("backend.path",),
-        warnings=tuple(warnings(recipe)),
+        warnings=tuple(training_arguments.warnings(recipe, "Megatron-LM")),
     )
 
 
@@ -69,11 +66,3 @@ def arguments(recipe: Recipe, table: FlagTable) -> dict[str, Value]:
         **training_arguments.program_run(recipe),
         **training_arguments.trace(recipe),
     }
-
-
-def warnings(recipe: Recipe) -> Iterator[str]:
-    """What the recipe leaves open or the program counts otherwise."""
-    if recipe.batch.ramp is not None and recipe.schedule.warmup:
-        yield "the warm-up rises with samples, not steps: Megatron-LM counts those on a batch ramp"
-    if recipe.guard != Guard() or recipe.log.wandb or recipe.log.mlflow:
-        yield "`guard` and `log` are the reference trainer's: Megatron-LM ends on NaN by itself"

@@ -1,8 +1,10 @@
 """Batch, optimizer and schedule as arguments. Megatron-LM and Megatron-DeepSpeed share them."""
 
+from collections.abc import Iterator
 from math import ceil
 
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.watch import Guard
 from llmtrain.launchers.backends.arguments import Arguments
 from llmtrain.launchers.backends.flag_table import FlagTable
 
@@ -29,7 +31,7 @@ def batch(recipe: Recipe, table: FlagTable) -> Arguments:
 def step_schedule(recipe: Recipe) -> str:
     """A ramp as ``TOKENS:BATCH,…``: from so many consumed tokens on, so large a batch.
 
-    The thresholds are those of :meth:`llmtrain.config.batch.Batch.size_at`, in whole sequences.
+    The thresholds are those of :func:`llmtrain.config.layout.ramp_steps`, in whole sequences.
     """
     ramp, sizes = recipe.batch.ramp, recipe.batch.sizes()
     share = ramp.samples / (len(sizes) - 1) if ramp and len(sizes) > 1 else 0
@@ -86,6 +88,19 @@ def program_run(recipe: Recipe) -> Arguments:
         "--distributed-timeout-minutes": 60,
         "--exit-signal-handler": True,
     }
+
+
+def warnings(recipe: Recipe, program: str) -> Iterator[str]:
+    """What ``program`` counts otherwise, or only the reference trainer has."""
+    if recipe.batch.ramp is not None and recipe.schedule.warmup:
+        yield f"the warm-up rises with samples, not steps: {program} counts those on a batch ramp"
+    given = {
+        "guard": recipe.guard != Guard(),
+        "log.wandb": recipe.log.wandb is not None,
+        "log.mlflow": recipe.log.mlflow is not None,
+    }
+    for key in (key for key, is_given in given.items() if is_given):
+        yield f"`{key}` is left out: only the reference trainer has it"
 
 
 def trace(recipe: Recipe) -> Arguments:

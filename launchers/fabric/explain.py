@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.config.search import search_path
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.launchers.fabric.known import Known, known, near
 from llmtrain.launchers.fabric.values import in_words
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 STATES = {"": "current", "old": "out of date", "gone": "no longer read", "wrong": "not a variable"}
 
@@ -91,7 +88,7 @@ def _uses(name: str, folders: Sequence[Path]) -> Iterator[Use]:
     path = search_path(folders)
     for group in ("fabric", "cluster"):
         for option, file in path.options(group).items():
-            data = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER) or {}
+            data = read_yaml(file.read_text(encoding="utf-8")) or {}
             env = data if group == "fabric" else data.get("env") or {}
             fact = env.get(name)
             if isinstance(fact, dict):

@@ -11,8 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.launchers.fabric.conflicts import Facts, conflicts, facts_of
 from llmtrain.launchers.fabric.findings import ORDER, Finding
 from llmtrain.launchers.fabric.forwarding import not_forwarded
@@ -198,8 +197,7 @@ def _outside(setting: Setting, fact: Known) -> Finding:
 def _caution_data() -> Mapping[str, list[dict[str, Any]]]:
     path = files("llmtrain.launchers.fabric") / "cautions.yaml"
     found: dict[str, list[dict[str, Any]]] = {}
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    for each in yaml.load(path.read_text(encoding="utf-8"), Loader=loader):
+    for each in read_yaml(path.read_text(encoding="utf-8")):
         found.setdefault(each["name"], []).append(each)
     return found
 

@@ -1,5 +1,7 @@
 """The linter on a recipe: what site and recipe set, against the plan itself."""
 
+from dataclasses import replace
+
 from llmtrain.launchers.backends import program
 from llmtrain.launchers.environment import environment
 from llmtrain.launchers.fabric.conflicts import Facts, facts_of_arguments
@@ -23,8 +25,6 @@ def lint_recipe(plan: Plan, nccl: Version | None = None) -> tuple[Finding, ...]:
 
 
 def _facts(plan: Plan, todo: Program) -> Facts:
-    from dataclasses import replace
-
     recipe = plan.recipe
     found = facts_of_arguments(recipe.backend.name, todo.arguments)
     return replace(found, blackwell=recipe.cluster.gpu.arch == "blackwell")

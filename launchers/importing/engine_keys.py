@@ -5,6 +5,7 @@ from typing import Any
 
 from llmtrain.launchers.backends.deepspeed_checks import oversights
 from llmtrain.launchers.importing.reading import Left
+from llmtrain.launchers.mappings import inner, leaves
 
 Config = Mapping[str, Any]
 
@@ -34,7 +35,7 @@ READ = frozenset(
 
 def left_of_engine(config: Config) -> Iterator[Left]:
     """Keys without a place in a recipe."""
-    for key, value in _leaves(config, ""):
+    for key, value in leaves(config):
         if key not in READ:
             yield Left(flag=key, value=str(value), why="of DeepSpeed's JSON")
 
@@ -52,8 +53,8 @@ def engine_notes(config: Config, batch: Mapping[str, Any], pp: int) -> Iterator[
 
 def loss_scale(config: Config) -> dict[str, Any]:
     """``precision.*`` of the fp16 block, which is DeepSpeed's to decide; empty: it has none."""
-    block = config.get("fp16")
-    if not isinstance(block, Mapping) or not block.get("enabled"):
+    block = inner(config, "fp16")
+    if not block.get("enabled"):
         return {}
     if block.get("loss_scale"):
         return {"loss_scale": float(block["loss_scale"])}
@@ -65,14 +66,5 @@ def loss_scale(config: Config) -> dict[str, Any]:
 
 def offloads(config: Config) -> bool:
     """Whether the optimizer lives in the host's memory."""
-    zero = config.get("zero_optimization")
-    offload = zero.get("offload_optimizer") if isinstance(zero, Mapping) else None
-    return isinstance(offload, Mapping) and offload.get("device") == "cpu"
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, value
+    offload = inner(inner(config, "zero_optimization"), "offload_optimizer")
+    return offload.get("device") == "cpu"

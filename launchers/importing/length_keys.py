@@ -1,18 +1,15 @@
 """How long a run is and how its learning rate moves: steps, samples or tokens to steps."""
 
 from math import ceil
-from typing import Any
 
 from llmtrain.config.layout import steps_for_samples, total_steps
 from llmtrain.config.recipe import Recipe
-from llmtrain.launchers.importing.reading import Reading
-
-Keys = dict[str, Any]
+from llmtrain.launchers.importing.reading import Keys, Reading
 
 KINDS = {"constant": "constant", "linear": "linear", "cosine": "cosine", "WSD": "wsd"}
 
 
-def length_of(r: Reading, seq: int | None, ramped: bool) -> Keys:
+def length_of(r: Reading, seq: int | None) -> Keys:
     """``run.steps`` or ``tokens``: what the program counts the whole run in."""
     iters, samples = r.get("--train-iters"), r.get("--train-samples")
     tokens = r.get("--train-tokens")
@@ -65,7 +62,7 @@ def _anneal(r: Reading, recipe: Recipe, end: int | None) -> int | None:
     if samples and end:
         found = round(int(samples) / recipe.batch.global_)
     total = total_steps(recipe)
-    return None if total and found == max(1, total // 10) else found
+    return None if total and found == recipe.schedule.anneal_steps(total) else found
 
 
 def checkpoint_keys(r: Reading, recipe: Recipe) -> Keys:

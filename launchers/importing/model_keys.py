@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmtrain.launchers.backends.data_arguments import COUNTS_EOD
-from llmtrain.launchers.importing.reading import Reading
-
-Keys = dict[str, Any]
+from llmtrain.launchers.importing.reading import Keys, Reading
 
 VOCABULARIES: Mapping[str, int] = {
     "GPT2BPETokenizer": 50257,

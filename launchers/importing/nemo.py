@@ -10,6 +10,7 @@ import yaml
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.launchers.backends.flag_table import FlagTable, read_flags
 from llmtrain.launchers.importing.source import Source
+from llmtrain.launchers.mappings import inner, leaves
 from llmtrain.planner.limits import VERSIONS
 
 FLAGS: Mapping[str, str] = {
@@ -63,15 +64,14 @@ def read_nemo(file: Path, text: str) -> Source:
             )
         )
     table = read_flags("megatron-lm", VERSIONS["megatron-lm"][0])
-    words = [word for item in _leaves(data, "") for word in _words(*item, table)]
-    trainer = data.get("trainer")
-    trainer = trainer if isinstance(trainer, Mapping) else {}
+    words = [word for item in leaves(data) for word in _words(*item, table)]
+    trainer = inner(data, "trainer")
     nodes, devices = trainer.get("num_nodes"), trainer.get("devices")
     ranks = nodes * devices if isinstance(nodes, int) and isinstance(devices, int) else None
     return Source(
         name=re.sub(r"\W+", "-", file.stem).strip("-") or "imported",
         backend="megatron-lm",
-        words=(*words, *_special(data, model, trainer)),
+        words=(*words, *_special(model, trainer)),
         gpus=ranks,
         per_node=devices if isinstance(devices, int) else None,
     )
@@ -87,14 +87,6 @@ def is_nemo(text: str) -> bool:
         return False
     model = data.get("model") if isinstance(data, Mapping) else None
     return isinstance(model, Mapping) and "num_layers" in model
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, value
 
 
 SPECIAL = frozenset(
@@ -150,9 +142,7 @@ def _words(key: str, value: Any, table: FlagTable) -> Iterator[str]:
         yield from (flag, *(str(item) for item in items))
 
 
-def _special(
-    data: Mapping[str, Any], model: Mapping[str, Any], trainer: Mapping[str, Any]
-) -> Iterator[str]:
+def _special(model: Mapping[str, Any], trainer: Mapping[str, Any]) -> Iterator[str]:
     """What NeMo says in another way than the flags."""
     activation = str(model.get("activation", "gelu")).replace("fast-", "")
     gates = {"swiglu": "--swiglu", "squared-relu": "--squared-relu", "geglu": "--quick-geglu"}
@@ -185,15 +175,13 @@ def _numbers(model: Mapping[str, Any], trainer: Mapping[str, Any]) -> Iterator[s
 
 
 def _optimizer(model: Mapping[str, Any]) -> Iterator[str]:
-    optim = model.get("optim")
-    optim = optim if isinstance(optim, Mapping) else {}
+    optim = inner(model, "optim")
     if "distributed" in str(optim.get("name", "")):
         yield "--use-distributed-optimizer"
     betas = optim.get("betas")
     if isinstance(betas, list) and len(betas) == 2:
         yield from ("--adam-beta1", str(betas[0]), "--adam-beta2", str(betas[1]))
-    sched = optim.get("sched")
-    kind = str(sched.get("name", "")) if isinstance(sched, Mapping) else ""
+    kind = str(inner(optim, "sched").get("name", ""))
     yield from ("--lr-decay-style", "cosine" if "Cosine" in kind or not kind else kind)
 
 
@@ -201,17 +189,15 @@ def _data(model: Mapping[str, Any]) -> Iterator[str]:
     ramp = model.get("rampup_batch_size")
     if isinstance(ramp, list) and len(ramp) == 3:
         yield from ("--rampup-batch-size", *(str(part) for part in ramp))
-    data = model.get("data")
-    data = data if isinstance(data, Mapping) else {}
+    data = inner(model, "data")
     prefix = data.get("data_prefix")
     if isinstance(prefix, list) and prefix:
         yield from ("--data-path", *(str(part) for part in prefix))
     if isinstance(data.get("splits_string"), str):
         yield from ("--split", data["splits_string"])
-    tokenizer = model.get("tokenizer")
-    if isinstance(tokenizer, Mapping):
-        kind, path = tokenizer.get("type"), tokenizer.get("model")
-        if path or kind:
-            yield from ("--tokenizer-model", str(path or kind))
-        if kind == "GPT2BPETokenizer":
-            yield from ("--tokenizer-type", kind)
+    tokenizer = inner(model, "tokenizer")
+    kind, path = tokenizer.get("type"), tokenizer.get("model")
+    if path or kind:
+        yield from ("--tokenizer-model", str(path or kind))
+    if kind == "GPT2BPETokenizer":
+        yield from ("--tokenizer-type", kind)

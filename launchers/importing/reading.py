@@ -10,11 +10,13 @@ from llmtrain.launchers.backends.flag_table import Flag, FlagTable, in_place_of,
 from llmtrain.launchers.scripts.expand import is_open, shown
 from llmtrain.planner.limits import VERSIONS
 
+Keys = dict[str, Any]
+"""Keys of a recipe, or of one of its groups, and their values."""
+
 RENAMED = {
     "--tensor-model-parallel-size": ("--model-parallel-size", "--intra-layer-model-parallel-size"),
     "--recompute-activations": ("--checkpoint-activations-selective",),
     "--norm-epsilon": ("--layernorm-epsilon",),
-    "--attention-softmax-in-fp32": ("--attention-softmax-in-fp32",),
 }
 """Flags under older names, where the meaning has not changed."""
 

@@ -3,35 +3,24 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import lcm
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from llmtrain.config.build import plain
-from llmtrain.config.compose import compose
-from llmtrain.config.errors import LlmtrainError, Problem
-from llmtrain.config.recipe import Recipe
+from llmtrain.config.errors import Problem
+from llmtrain.launchers.importing.data_keys import data_keys
 from llmtrain.launchers.importing.engine_keys import engine_notes, left_of_engine
+from llmtrain.launchers.importing.kernel_keys import kernel_keys, recompute_keys
+from llmtrain.launchers.importing.layout_keys import batch_keys, layout_keys
 from llmtrain.launchers.importing.length_keys import checkpoint_keys, length_of, schedule_keys
 from llmtrain.launchers.importing.model_keys import model_keys
-from llmtrain.launchers.importing.reading import Left, Reading, best_version
-from llmtrain.launchers.importing.run_keys import (
-    batch_keys,
-    data_keys,
-    kernel_keys,
-    layout_keys,
-    optim_keys,
-    precision_keys,
-    recompute_keys,
-)
+from llmtrain.launchers.importing.optim_keys import optim_keys, precision_keys
+from llmtrain.launchers.importing.reading import Keys, Left, Reading, best_version
+from llmtrain.launchers.importing.shorter import composed, shorter
 from llmtrain.launchers.importing.source import Source, read_source
 from llmtrain.planner.limits import VERSIONS
-
-Keys = dict[str, Any]
 
 OURS = re.compile(
     r"--(log-|tensorboard-|wandb-|timing-|eval-|exit-|save$|load$|no-load-|no-save-|ckpt-|"
@@ -46,26 +35,6 @@ OURS = re.compile(
     r"min-loss-scale|codecarbon|inference|reset-position|reset-attention)"
 )
 """Flags about logs, checkpoints, fusions and how a program starts: a launch of ours has its own."""
-
-ORDER = (
-    "gpus",
-    "tokens",
-    "model",
-    "backend",
-    "parallel",
-    "batch",
-    "precision",
-    "optim",
-    "recompute",
-    "kernels",
-    "schedule",
-    "data",
-    "checkpoint",
-    "run",
-    "site",
-    "env",
-)
-"""Keys as recipes write them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +65,7 @@ def import_file(file: Path, arguments: tuple[str, ...] = ()) -> Imported:
     reading = Reading(table, source.words)
     notes = list(source.notes)
     keys = _keys(source, reading, version, notes, changes)
-    data, problems = _settled(keys, source, reading, notes)
+    data, problems = _settled(keys, source, reading)
     left = tuple(reading.left())
     lost = [each for each in left if each.why or not OURS.match(each.flag)]
     if not file.suffix.startswith((".y", ".json")):
@@ -129,7 +98,7 @@ def _keys(
         dp = max(1, gpus // (parallel["tp"] * parallel["pp"] * parallel["cp"]))
         batch["global"] = _from_engine(source) or batch["micro"] * dp
     return {
-        "cluster": changes.get("cluster") or _cluster(source, precision["kind"], gpus, notes),
+        "cluster": changes.get("cluster") or _cluster(source, precision["kind"], notes),
         "gpus": gpus,
         "model": model,
         "backend": _backend(source, version, model),
@@ -142,12 +111,12 @@ def _keys(
         "data": data_keys(r),
         "site": _site(source),
         "env": dict(source.environment),
-        **_run(r, seq, batch),
+        **_run(r, seq),
     }
 
 
-def _run(r: Reading, seq: int | None, batch: Keys) -> Keys:
-    found = length_of(r, seq, "ramp" in batch)
+def _run(r: Reading, seq: int | None) -> Keys:
+    found = length_of(r, seq)
     seed = {"seed": r.get("--seed")}
     return found | {"run": found.get("run", {}) | seed}
 
@@ -182,7 +151,7 @@ def _backend(source: Source, version: str, model: Keys) -> Keys:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _cluster(source: Source, kind: str, gpus: int, notes: list[str]) -> str:
+def _cluster(source: Source, kind: str, notes: list[str]) -> str:
     """A kind of machine that could run it; the file does not say more than hints."""
     hints = " ".join(source.options.values()).lower()
     name = "dgx-a100-80g" if "a100" in hints and kind != "fp8" else "dgx-h100"
@@ -211,9 +180,7 @@ def _site(source: Source) -> Keys:
     return found
 
 
-def _settled(
-    keys: Keys, source: Source, r: Reading, notes: list[str]
-) -> tuple[Keys, tuple[Problem, ...]]:
+def _settled(keys: Keys, source: Source, r: Reading) -> tuple[Keys, tuple[Problem, ...]]:
     """The YAML's data. Steps are counted by a recipe of the same batches on one GPU."""
     precision = keys["precision"]["kind"]
     defaults: list[Any] = ["base", {"cluster": keys.pop("cluster")}, {"backend": source.backend}]
@@ -224,83 +191,13 @@ def _settled(
     alone = (
         head | counted | {"gpus": 1, "model": keys["model"], "batch": keys["batch"] | {"micro": 1}}
     )
-    recipe, problems = _composed(alone)
+    recipe, problems = composed(alone)
     if recipe is None:
         return head | keys, problems
     keys["schedule"] = schedule_keys(r, recipe)
     keys["checkpoint"] = checkpoint_keys(r, recipe)
-    short = head | _shorter(keys, head, recipe)
-    return short, _composed(short)[1]
-
-
-def _composed(data: Keys) -> tuple[Recipe | None, tuple[Problem, ...]]:
-    return _compose(yaml.safe_dump(data, sort_keys=False))
-
-
-@lru_cache(maxsize=8)
-def _compose(text: str) -> tuple[Recipe | None, tuple[Problem, ...]]:
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "imported.yaml"
-        file.write_text(text, encoding="utf-8")
-        try:
-            return compose([f"recipe={file}"]), ()
-        except LlmtrainError as error:
-            return None, tuple(_without_file(problem) for problem in error.problems)
-
-
-def _without_file(problem: Problem) -> Problem:
-    return replace(problem, where="")
-
-
-def _shorter(keys: Keys, head: Keys, recipe: Recipe) -> Keys:
-    """Keys whose value is not what the recipe has without them."""
-    least = {"gpus": 1, "model": _needed(keys["model"]), "batch": {"global": 1}}
-    bare, _ = _composed(head | least)
-    found = _differing(keys, plain(bare) if bare else {})
-    found["model"] = _needed(keys["model"]) | found.get("model", {})
-    found["batch"] = {"global": recipe.batch.global_} | found.get("batch", {})
-    found["gpus"] = keys["gpus"]
-    rendered = _rendered_environment(head, found)
-    own = found.get("env", {})
-    found["env"] = {name: value for name, value in own.items() if rendered.get(name) != value}
-    return {key: found[key] for key in ORDER if found.get(key) not in (None, {}, [])}
-
-
-def _needed(model: Keys) -> Keys:
-    names = ("layers", "hidden", "heads", "vocab", "seq")
-    found = {name: model[name] for name in names if name in model}
-    return found | {k: model[k] for k in ("experts", "topk", "bias") if k in model}
-
-
-def _differing(keys: Mapping[str, Any], old: Mapping[str, Any]) -> Keys:
-    found: Keys = {}
-    for key, value in keys.items():
-        before = old.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping) and key != "env":
-            inner = _differing(value, before)
-            if inner:
-                found[key] = inner
-        elif value != before:
-            found[key] = value
-    return found
-
-
-def _rendered_environment(head: Keys, found: Keys) -> Mapping[str, str]:
-    """What a launch would export without the file's own variables."""
-    from llmtrain.launchers.backends import program
-    from llmtrain.launchers.environment import environment
-    from llmtrain.launchers.launch import Program
-    from llmtrain.planner.plan import make_plan
-
-    recipe, _ = _composed(head | {k: v for k, v in found.items() if k != "env"})
-    if recipe is None:
-        return {}
-    try:
-        plan = make_plan(recipe)
-        todo = Program() if plan.errors else program(plan)
-    except LlmtrainError:
-        todo = Program()
-    return {v.name: v.value for v in environment(recipe, todo).variables}
+    short = head | shorter(keys, head, recipe)
+    return short, composed(short)[1]
 
 
 def listed(found: Imported) -> Iterator[str]:

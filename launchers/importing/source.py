@@ -10,8 +10,9 @@ from typing import Any
 from llmtrain.config.errors import Problem, UsageError
 from llmtrain.launchers.fabric.known import known
 from llmtrain.launchers.scripts.expand import is_open, shown
+from llmtrain.launchers.scripts.follow import read_script
 from llmtrain.launchers.scripts.program import Program, find_program
-from llmtrain.launchers.scripts.script import Script, read_script
+from llmtrain.launchers.scripts.script import Script
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,7 @@ def _of_script(file: Path, script: Script, program: Program) -> Source:
         gpus=ranks,
         per_node=per_node,
         options=script.options,
-        container=_container(script, program),
+        container=_container(script),
         notes=notes,
     )
 
@@ -151,7 +152,7 @@ def _option(words: Sequence[str], *names: str) -> str | None:
     return None
 
 
-def _container(script: Script, program: Program) -> Mapping[str, str]:
+def _container(script: Script) -> Mapping[str, str]:
     """The image and mounts of the ``srun`` that starts the program."""
     for command in script.commands:
         if command.words[:1] == ("srun",):

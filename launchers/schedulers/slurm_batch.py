@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from llmtrain.config.reference import trains
+from llmtrain.config.site import Site
 from llmtrain.launchers.backends.tracker import rank_files, tracker_file
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
@@ -108,11 +109,7 @@ def _settings(batch: Batch) -> Iterator[str]:
         yield assign("tracker", tracker)
         yield array("patterns", (each.pattern for each in files))
         yield array("counts", (str(each.count) for each in files))
-    if site.modules:
-        yield array("modules", site.modules)
-    if site.secrets.names:
-        yield assign_path("secrets_file", site.secrets.file)
-        yield array("secrets", site.secrets.names)
+    yield from brought_settings(site)
     yield assign("sums", batch.sums.rstrip("\n"))
 
 
@@ -165,6 +162,23 @@ def environment_lines(variables: tuple[Variable, ...]) -> Iterator[str]:
     yield "}"
 
 
+def brought_settings(site: Site) -> Iterator[str]:
+    """What :func:`brought` reads: the site's modules, and its secrets."""
+    if site.modules:
+        yield array("modules", site.modules)
+    if site.secrets.names:
+        yield assign_path("secrets_file", site.secrets.file)
+        yield array("secrets", site.secrets.names)
+
+
+def brought(site: Site) -> Iterator[str]:
+    """Calls that bring what a job does not have by itself: modules and secrets."""
+    if site.modules:
+        yield "    load_modules"
+    if site.secrets.names:
+        yield "    read_secrets"
+
+
 def _main(batch: Batch) -> Iterator[str]:
     site = batch.plan.recipe.site
     yield "main() {"
@@ -176,10 +190,7 @@ def _main(batch: Batch) -> Iterator[str]:
         # The next job comes also when nothing is left to do.
         yield "    [[ ! -e control/finished ]] || return 0"
     yield "    begin"
-    if site.modules:
-        yield "    load_modules"
-    if site.secrets.names:
-        yield "    read_secrets"
+    yield from brought(site)
     yield "    environment"
     yield "    rendezvous"
     if site.software == "sbcast":

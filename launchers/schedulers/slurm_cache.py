@@ -18,7 +18,12 @@ from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.content import as_json
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
-from llmtrain.launchers.schedulers.slurm_batch import Batch, environment_lines
+from llmtrain.launchers.schedulers.slurm_batch import (
+    Batch,
+    brought,
+    brought_settings,
+    environment_lines,
+)
 from llmtrain.launchers.schedulers.slurm_header import job_name, line
 from llmtrain.launchers.schedulers.slurm_srun import python, step_lines
 from llmtrain.launchers.shell import array, assign, assign_path, package_text
@@ -154,20 +159,13 @@ def _settings(batch: Batch, build: tuple[str, ...], digest: str) -> Iterator[str
     yield array("build", build)
     path = recipe.backend.path
     yield assign("checkout", path if path and not is_ours(batch.program) else "")
-    if site.modules:
-        yield array("modules", site.modules)
-    if site.secrets.names:
-        yield assign_path("secrets_file", site.secrets.file)
-        yield array("secrets", site.secrets.names)
+    yield from brought_settings(site)
 
 
 def _main(site: Site) -> Iterator[str]:
     yield "main() {"
     yield "    begin"
-    if site.modules:
-        yield "    load_modules"
-    if site.secrets.names:
-        yield "    read_secrets"
+    yield from brought(site)
     yield "    environment"
     yield "    build_index"
     yield "}"

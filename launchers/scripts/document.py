@@ -7,14 +7,15 @@ from typing import Literal
 
 import yaml
 
-from llmtrain.launchers.scripts.script import Script, Setting, read_script
+from llmtrain.config.yaml_reader import LOADER
+from llmtrain.launchers.scripts.follow import read_script
+from llmtrain.launchers.scripts.script import Script, Setting
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*[A-Z0-9]")
 """What a YAML key or list item must look like to be the name of a variable."""
 
 _PAIR = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _ENV_LINE = re.compile(r"[A-Za-z_]\w*=(\"[^\"]*\"|'[^']*'|[^\s\"'(]*)")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OPTION = re.compile(r"(?:--env|--export|-e|-x|--genv|-genv)(?:=|$)")
 
 
@@ -102,7 +103,7 @@ def _known(value: str) -> str | None:
 
 def _yaml_document(text: str) -> Document | None:
     try:
-        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+        nodes = list(yaml.compose_all(text, Loader=LOADER))
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     reader = _YamlReader()

@@ -95,7 +95,7 @@ def _pieces(text: str, values: Values) -> list[tuple[str, bool]]:
             at = end + 1
         elif char == '"':
             end = _quote_end(text, at)
-            found.append((_double(text[at + 1 : end], values), True))
+            found.append((double(text[at + 1 : end], values), True))
             at = end + 1
         elif char == OPEN and text[at + 1 : at + 2] in ("(", "{"):
             end = _closing(text, at + 1) + 1
@@ -117,10 +117,6 @@ def _pieces(text: str, values: Values) -> list[tuple[str, bool]]:
 
 def double(text: str, values: Values) -> str:
     """Text as it stands between double quotes or in a here-document."""
-    return _double(text, values)
-
-
-def _double(text: str, values: Values) -> str:
     made, at = "", 0
     while at < len(text):
         char = text[at]
@@ -223,7 +219,7 @@ def _changed(name: str, found: str | None, rest: str, values: Values, unknown: s
     """``${NAME:-default}`` and its kin, and what cuts off a pattern."""
     for sign in (":-", ":=", "-", "=", ":+", "+", ":?", "?"):
         if rest.startswith(sign):
-            other = _double(rest[len(sign) :].strip("\"'"), values)
+            other = double(rest[len(sign) :].strip("\"'"), values)
             unset = found is None or (sign[0] == ":" and found == "")
             if sign[-1] == "+":
                 return "" if unset else other

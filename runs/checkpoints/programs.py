@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from llmtrain.config.yaml_reader import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,5 +37,5 @@ def conversion(kind: str) -> Conversion:
 @cache
 def _facts() -> dict[str, Any]:
     text = files("llmtrain.runs.checkpoints").joinpath("programs.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
+    found: dict[str, Any] = read_yaml(text)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from llmtrain.config.errors import RunError
 from llmtrain.runs.drill.hands import Hands
 from llmtrain.runs.drill.scaled import small
-from llmtrain.runs.progress import life, losses_of, newest_checkpoint, steps_of
+from llmtrain.runs.progress import all_losses, life, newest_checkpoint, steps_of
 
 POLL_SECONDS = 0.2
 WARNING = "the time limit"
@@ -133,7 +133,7 @@ class Rehearsal:
         hands.start()
         other._until(lambda: max(steps_of(undisturbed), default=0) >= most, f"step {most}")
         hands.end()
-        mine, others = losses_of(self._folder), losses_of(undisturbed)
+        mine, others = all_losses(self._folder), all_losses(undisturbed)
         common = [step for step in mine if step in others]
         apart = [abs(loss - others[step][-1]) for step in common for loss in mine[step]]
         return Comparison(steps=len(common), difference=max(apart, default=float("inf")))

@@ -5,10 +5,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from llmtrain.config.build import build, plain
 from llmtrain.config.recipe import Recipe
+from llmtrain.config.yaml_reader import read_yaml
 from llmtrain.planner.plan import Plan
 
 
@@ -38,7 +37,7 @@ class Small:
 def small() -> Small:
     """small.yaml."""
     text = files("llmtrain.runs.drill").joinpath("small.yaml").read_text(encoding="utf-8")
-    return Small(**yaml.safe_load(text))
+    return Small(**read_yaml(text))
 
 
 def scaled(plan: Plan) -> Recipe:

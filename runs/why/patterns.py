@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
+from llmtrain.config.yaml_reader import read_yaml
 
 Role = Literal["cause", "death", "symptom", "end", "echo"]
 
@@ -77,7 +77,7 @@ class Book:
 def book() -> Book:
     """patterns.yaml."""
     text = files("llmtrain.runs.why").joinpath("patterns.yaml").read_text(encoding="utf-8")
-    data: dict[str, Any] = yaml.load(text, Loader=_loader())
+    data: dict[str, Any] = read_yaml(text)
     return Book(
         patterns=tuple(_pattern(each) for each in data["patterns"]),
         classes={name: Class(**said) for name, said in data["classes"].items()},
@@ -87,10 +87,6 @@ def book() -> Book:
         exits={code: _pattern({"match": "", **said}) for code, said in data["exits"].items()},
         progress=re.compile("|".join(data["progress"])),
     )
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _pattern(said: dict[str, Any]) -> Pattern:

@@ -44,6 +44,10 @@ class Done:
     err: str
 
 
+Cli = Callable[..., Done]
+"""``llmtrain`` with these arguments."""
+
+
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, without a user's recipes, runs, colours and completion."""
@@ -56,9 +60,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Callable[..., Done]:
+def cli(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Cli:
     """``llmtrain`` with these arguments, in this process."""
     # What is right for a program of its own is not for the one that runs the tests.
     monkeypatch.setattr("llmtrain.cli.main.signal.signal", lambda *arguments: None)
@@ -78,7 +80,7 @@ def cli(
 
 
 @pytest.fixture
-def program() -> Callable[..., Done]:
+def program() -> Cli:
     """``llmtrain`` with these arguments, as a program."""
 
     def call(*arguments: str, cwd: Path | str | None = None, **environment: str) -> Done:
@@ -103,3 +105,9 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.chmod(0o755)
     monkeypatch.setenv("LLMTRAIN_PYTHON", str(path))
     return path
+
+
+def the_run() -> Path:
+    """The only run there is."""
+    (folder,) = Path("outputs").iterdir()
+    return folder

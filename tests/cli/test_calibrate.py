@@ -1,15 +1,13 @@
 """``llmtrain calibrate``: later plans are corrected, and say so."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Done
+from tests.cli.conftest import Cli
 
-Cli = Callable[..., Done]
 RECIPE = ("recipe=llama2-7b", "gpus=16")
 
 

@@ -1,13 +1,11 @@
 """``llmtrain diff`` on recipes by name and path, and on runs."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 
 def test_two_recipes(cli: Cli) -> None:

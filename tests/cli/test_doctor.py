@@ -1,11 +1,9 @@
 """``llmtrain doctor`` on this machine."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 
 def test_this_machine(cli: Cli) -> None:

@@ -13,11 +13,7 @@ from llmtrain.runs.drill.drill import Drill
 from llmtrain.runs.drill.rehearsal import Comparison, Rehearsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.cli.conftest import Done
-
-    Cli = Callable[..., Done]
+    from tests.cli.conftest import Cli
 
 WARNED = Rehearsed(
     name="the time limit",

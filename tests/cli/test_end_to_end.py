@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-COMMAND = str(Path(sys.executable).with_name("llmtrain"))
+from tests.cli.conftest import COMMAND
+
 STEPS = 12
 RECIPE = ("recipe=gpt-tiny", f"run.steps={STEPS}", "checkpoint.interval=3")
 

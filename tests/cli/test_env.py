@@ -1,13 +1,11 @@
 """``llmtrain env``."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 
 def test_show_a_recipe(cli: Cli) -> None:

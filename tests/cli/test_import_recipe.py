@@ -1,14 +1,12 @@
 """``llmtrain import``, and the verbs that take a launch script in a recipe's place."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 JOB = """#!/bin/bash
 #SBATCH --nodes=4

@@ -5,16 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import llmtrain
-
-Cli = Callable[..., Any]
-COMMAND = str(Path(sys.executable).with_name("llmtrain"))
+from tests.cli.conftest import COMMAND, Cli
 
 BIG = "recipe=gpt3-530b"
 CANNOT = (BIG, "backend=megatron-deepspeed")

@@ -1,15 +1,13 @@
 """``llmtrain recipes``: find, read, take away."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 import llmtrain.recipes
+from tests.cli.conftest import Cli
 
-Cli = Callable[..., Any]
 RECIPES = Path(llmtrain.recipes.__path__[0])
 
 

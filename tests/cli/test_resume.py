@@ -1,14 +1,11 @@
 """``llmtrain resume``: what it would load is looked at before anything starts."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Done
-
-Cli = Callable[..., Done]
+from tests.cli.conftest import Cli
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """``llmtrain status`` and ``logs`` on runs that have ended."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 
 @pytest.fixture

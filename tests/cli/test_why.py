@@ -1,13 +1,11 @@
 """``llmtrain why`` on runs and on files."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Cli = Callable[..., Any]
+from tests.cli.conftest import Cli
 
 XID = "Nov 19 13:21:10 n17 kernel: NVRM: Xid (PCI:0000:4e:00): 79, GPU has fallen off the bus.\n"
 

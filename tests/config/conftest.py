@@ -1,12 +1,14 @@
-"""A recipe to break, and the shipped ones to change."""
+"""A recipe to break, and a home without recipes of the user's who runs the tests."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmtrain.config.build import build
 from llmtrain.config.recipe import Recipe
+from tests.config.composing import Write
 
 Data = dict[str, Any]
 
@@ -51,3 +53,26 @@ def small() -> Small:
 def small_data() -> Data:
     """The small recipe as plain data."""
     return SMALL
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No recipes of the user's who runs the tests, and a current folder of their own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("LLMTRAIN_RECIPES", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file below the test's folder."""
+
+    def file(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return file

@@ -23,7 +23,6 @@ from llmtrain.config.batch import Batch, Ramp
 from llmtrain.config.layout import (
     axes,
     chunk_layers,
-    coordinates,
     data_parallel,
     expert_data_parallel,
     microbatches,
@@ -179,6 +178,11 @@ def test_groups_are_megatrons(small: "Small", parallel: dict[str, Any], dp: int)
         assert sorted(map(tuple, generator.get_ranks(name))) == groups(recipe, name)
 
 
+def coordinates(recipe: Recipe, rank: int) -> dict[str, int]:
+    """The place of ``rank`` on every dense axis."""
+    return {axis.name: rank // axis.stride % axis.size for axis in axes(recipe)}
+
+
 def groups(recipe: Recipe, axis: str) -> list[tuple[int, ...]]:
     """Ranks that differ on ``axis`` alone, in its order."""
     found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
@@ -244,7 +248,6 @@ def test_the_ramp_is_megatrons(
     while consumed <= samples:
         theirs.update(consumed, consistency_check=True)
         current = theirs.get_current_global_batch_size()
-        assert current == recipe.batch.size_at(consumed)
         assert range(consumed, consumed + current) == step_samples(recipe, steps)
         assert theirs.get() == microbatches(recipe, current)
         seen.add(current)
@@ -271,15 +274,7 @@ def test_every_size_of_a_ramp() -> None:
     batch = Batch(global_=1920, ramp=Ramp(start=32, step=32, samples=6_000_000))
 
     assert tuple(32 * rise for rise in range(1, 61)) == batch.sizes()
-    assert (
-        batch.size_at(0),
-        batch.size_at(101_695),  # 6 000 000 samples / 59 rises = 101 694.9
-        batch.size_at(6_000_000),
-        batch.size_at(10**9),
-    ) == (32, 64, 1920, 1920)
     assert Batch(global_=8).sizes() == (8,)
-    assert Batch(global_=8).size_at(0) == 8
-    assert Batch(global_=8, ramp=Ramp(start=8, step=1, samples=5)).size_at(0) == 8
 
 
 @given(st.data())

@@ -54,9 +54,9 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tokenizer.model"
 
 
-def jsonl(texts: Sequence[Any], key: str = "text") -> bytes:
+def jsonl(texts: Sequence[Any]) -> bytes:
     """One object a line."""
-    return b"".join(json.dumps({"n": 1, key: text}).encode() + b"\n" for text in texts)
+    return b"".join(json.dumps({"n": 1, "text": text}).encode() + b"\n" for text in texts)
 
 
 def build(prefix: Path, documents: Sequence[Sequence[int]], dtype: type[Any]) -> None:

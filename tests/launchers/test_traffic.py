@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from llmtrain.config.layout import coordinates
 from llmtrain.launchers.shell import package_text
 from llmtrain.launchers.traffic import edges
 from llmtrain.planner.plan import Plan
@@ -32,7 +31,10 @@ FORMS = {
 def crossing_bytes(plan: Plan, order: Sequence[str], leaf: dict[str, str]) -> float:
     """What a step sends from one leaf to another: a ring for dp, the chain of stages for pp."""
     world = plan.nodes * plan.ranks_per_node
-    places = {rank: coordinates(plan.recipe, rank) for rank in range(world)}
+    places = {
+        rank: {axis.name: rank // axis.stride % axis.size for axis in plan.axes}
+        for rank in range(world)
+    }
     ranks = {tuple(sorted(place.items())): rank for rank, place in places.items()}
     bytes_of = {
         each.axis: each.edge_bytes

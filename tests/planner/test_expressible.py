@@ -48,6 +48,7 @@ CANNOT = (
     ("mt-nlg-530b", "optim.zero=0", "optim.zero"),
     ("mt-nlg-530b", "optim={zero: 1, grad_dtype: weights}", "optim.grad_dtype"),
     ("mt-nlg-530b", "schedule=wsd", "schedule.kind"),
+    ("mt-nlg-530b", "profile.tool=torch", "profile.tool"),
     ("mt-nlg-530b", "parallel.order=tp-cp-ep-pp-dp", "parallel.order"),
     ("mt-nlg-530b", "backend=deepspeed", "parallel.tp"),
 )

@@ -21,7 +21,7 @@ def test_products_hold_the_parameters(name: str, tp: int) -> None:
     """The matrices of a layer's products are its parameters, but for norms and biases."""
     recipe = compose([f"recipe={name}"])
     model = replace(recipe.model, bias=False, qkv_bias=False)
-    layout = replace(whole(model), tp=tp, etp=tp)
+    layout = replace(whole(), tp=tp, etp=tp)
     part = moe_layer(model, layout) if model.experts else dense_layer(model, layout)
 
     matrices = sum(gemm.weights for gemm in part.gemms)
@@ -34,9 +34,9 @@ def test_products_hold_the_parameters(name: str, tp: int) -> None:
 def test_cuts_keep_the_work(name: str) -> None:
     """What the tensor parallel ranks compute together is what one rank would compute alone."""
     model = replace(compose([f"recipe={name}"]).model, mla=None, heads=64, kv_heads=8)
-    alone = _gemm_flops(model, whole(model))
+    alone = _gemm_flops(model, whole())
 
-    cut = replace(whole(model), tp=4, sequence=1)
+    cut = replace(whole(), tp=4, sequence=1)
 
     assert 4 * _gemm_flops(model, replace(cut, etp=4)) == pytest.approx(alone, rel=1e-3)
 
@@ -60,8 +60,8 @@ def test_layer_against_torch_counter(name: str) -> None:
     recipe = compose([f"recipe={name}"])
     model = replace(recipe.model, hidden=256, heads=8, seq=128, head_dim=None, layers=1)
     model = replace(model, kv_heads=4, ffn=640, vocab=1000)
-    made = layer_flops(dense_layer(model, whole(model)))
-    logits = layer_flops(head(model, whole(model)))
+    made = layer_flops(dense_layer(model, whole()))
+    logits = layer_flops(head(model, whole()))
 
     with FlopCounterMode(display=False) as counter:
         _forward(model.hidden, 8, 4, 32, 640, 128, model.gated, padded=model.padded_vocab(1))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from llmtrain.config.change import changed
 from llmtrain.config.compose import compose
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.candidate import Candidate, candidate_of, even_stages
+from llmtrain.planner.candidate import Candidate, Stages, candidate_of
 from llmtrain.planner.curves import curves_of
 from llmtrain.planner.plan import make_plan, plan_json
 from llmtrain.planner.stacks import FOLDER, chosen_stack, stack_of
@@ -212,7 +213,6 @@ def test_arrays_are_the_same_model(name: str) -> None:
     base = compose([f"recipe={name}"])
     plain = {"parallel.layers_per_stage": None, "parallel.account_for_embedding": False}
     plain |= {"parallel.account_for_loss": False}
-    # Only dense models with layers that divide: uneven stages are the scalar path's.
     layouts = [
         x for x in LAYOUTS if base.model.layers % (x["parallel.pp"] * x["parallel.vpp"]) == 0
     ]
@@ -236,15 +236,15 @@ def _step_arrays(recipes: list[Recipe]) -> list[float]:
     assert curves is not None
     case = case_of(base, curves, stack_of(chosen_stack(base)))
     each = [candidate_of(recipe) for recipe in recipes]
-    columns: dict[str, Any] = {
-        field.name: numpy.array([getattr(candidate, field.name) for candidate in each])
-        for field in fields(Candidate)
-        if field.name not in ("stages", "modules")
-    }
-    stages = even_stages(base.model, columns["pp"], 0, 0)
+    columns = _columns(each, [f.name for f in fields(Candidate) if f.name != "modules"])
+    stages = Stages(**_columns(columns.pop("stages"), [field.name for field in fields(Stages)]))
     layout = Candidate(stages=stages, modules=each[0].modules, **columns)
     found = step_time(replace(case, layout=layout)).seconds
     return [float(value) for value in numpy.asarray(found)]
+
+
+def _columns(rows: Sequence[object], names: Sequence[str]) -> dict[str, Any]:
+    return {name: numpy.array([getattr(row, name) for row in rows]) for name in names}
 
 
 def test_every_stack_can_be_read() -> None:

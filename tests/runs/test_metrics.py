@@ -10,7 +10,8 @@ import pytest
 from llmtrain.runs.detail import read_detail
 from llmtrain.runs.events import note
 from llmtrain.runs.metrics import rows
-from llmtrain.runs.state import losses, read_state
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import read_state
 
 RunWith = Callable[..., Path]
 

@@ -17,7 +17,8 @@ from llmtrain.runs.events import json_lines, note
 from llmtrain.runs.follow import follow
 from llmtrain.runs.operate import cancel, resume, run_here
 from llmtrain.runs.process import ask, is_alive, start
-from llmtrain.runs.state import losses, read_state
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import read_state
 
 RunWith = Callable[..., Path]
 Trainer = Callable[..., str]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmtrain.runs.events import json_lines, note
-from llmtrain.runs.state import State, losses, read_state
+from llmtrain.runs.progress import losses
+from llmtrain.runs.state import State, read_state
 
 RunWith = Callable[..., Path]
 

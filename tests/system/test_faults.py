@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.faults import FAULTS, Fault, play, without_a_fault
+from tests.system.faults import FAULTS, Fault
+from tests.system.playing import play, without_a_fault
 
 if TYPE_CHECKING:
     from tests.system.conftest import Bed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import pytest
@@ -44,6 +45,37 @@ def test_an_accepted_approximation_is_a_warning(rendering: Rendering) -> None:
 
     assert "--quick-geglu" in rendered.arguments
     assert any("quick GeGLU" in warning for warning in rendered.warnings)
+
+
+@pytest.mark.parametrize("backend", ["megatron-lm", "megatron-deepspeed"])
+def test_what_only_the_reference_trainer_has_is_left_out_and_said(
+    rendering: Rendering, backend: str
+) -> None:
+    """One sentence for each key; without such keys there is none."""
+    asked = ("recipe=gpt3-126m", f"backend={backend}", "guard.spike=skip", "log.wandb=mine")
+    said = [each for each in program(rendering.plan(*asked)).warnings if "left out" in each]
+
+    assert said == [
+        "`guard` is left out: only the reference trainer has it",
+        "`log.wandb` is left out: only the reference trainer has it",
+    ]
+    assert not program(rendering.plan(*asked[:2], "optim.overlap_param_gather=false")).warnings
+
+
+@pytest.mark.parametrize("backend", ["megatron-lm", "megatron-deepspeed"])
+def test_tensorboard_is_where_and_as_often_as_asked(rendering: Rendering, backend: str) -> None:
+    """In the run's logs at every step, every few steps, or not at all."""
+
+    def flags(*changes: str) -> list[str]:
+        words = program(
+            rendering.plan("recipe=gpt3-126m", f"backend={backend}", *changes)
+        ).arguments
+        pairs = pairwise(words)
+        return [" ".join(pair) for pair in pairs if pair[0].startswith("--tensorboard-")]
+
+    assert flags() == ["--tensorboard-dir logs/tensorboard"]
+    assert flags("log.interval=5")[1:] == ["--tensorboard-log-interval 5"]
+    assert flags("log.tensorboard=false") == []
 
 
 def test_what_is_missing_is_named(rendering: Rendering) -> None:

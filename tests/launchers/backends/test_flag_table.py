@@ -36,14 +36,6 @@ def test_a_flag_is_read_with_its_choices_and_default() -> None:
     )
 
 
-def test_the_first_name_that_a_version_has() -> None:
-    """A flag that was renamed is found by either name; an unknown one stays what it was."""
-    table = read_flags("megatron-lm", "v0.12.0rc3")
-
-    assert table.first_of("--cuda-graph-impl", "--enable-cuda-graph") == "--enable-cuda-graph"
-    assert table.first_of("--no-such-flag") == "--no-such-flag"
-
-
 def test_what_takes_the_place_of_a_flag_exists() -> None:
     """In the newest version; a flag that is still parsed is asserted away, or read no more."""
     newest = read_flags("megatron-lm", VERSIONS["megatron-lm"][0])

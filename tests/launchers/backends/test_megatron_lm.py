@@ -6,13 +6,14 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from megatron.core.num_microbatches_calculator import RampupBatchsizeNumMicroBatchesCalculator
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
+from llmtrain.config.layout import data_parallel, step_samples
 from llmtrain.launchers.backends import program
 from llmtrain.launchers.backends.flag_table import read_flags
 from llmtrain.launchers.backends.layout_arguments import layout_string
-from llmtrain.launchers.backends.length import samples_after
 from llmtrain.launchers.backends.megatron_lm import arguments
 from llmtrain.launchers.backends.training_arguments import program_run, step_schedule
 from llmtrain.planner.limits import VERSIONS
@@ -120,24 +121,29 @@ def test_an_old_version_refuses_what_it_has_no_flag_for(rendering: Rendering) ->
 def test_a_ramp_is_a_schedule_of_steps_in_the_newest_version(rendering: Rendering) -> None:
     """Each step begins where the recipe's batch grows, counted in tokens, and not one earlier."""
     recipe = rendering.recipe("recipe=mt-nlg-530b", "backend=megatron-lm")
+    batch, ramp = recipe.batch, recipe.batch.ramp
+    assert ramp is not None
+    calculator = RampupBatchsizeNumMicroBatchesCalculator(
+        *(batch.global_, batch.micro, data_parallel(recipe), False, 0),
+        *(ramp.start, ramp.step, ramp.samples),
+    )
     steps = [entry.split(":") for entry in step_schedule(recipe).split(",")]
 
-    assert [int(size) for _, size in steps] == list(recipe.batch.sizes())
+    assert [int(size) for _, size in steps] == list(batch.sizes())
     for threshold, size in steps[1:]:
         samples = int(threshold) // recipe.model.seq
-        assert recipe.batch.size_at(samples) == int(size)
-        assert recipe.batch.size_at(samples - 1) < int(size)
+        calculator.update(samples, consistency_check=False)
+        assert calculator.get_current_global_batch_size() == int(size)
+        calculator.update(samples - 1, consistency_check=False)
+        assert calculator.get_current_global_batch_size() < int(size)
 
 
 def test_a_ramp_is_counted_in_samples(rendering: Rendering) -> None:
     """Run and warm-up are samples: so many as their steps consume, one step after the other."""
     plan = rendering.plan("recipe=mt-nlg-530b", "backend=megatron-lm", f"backend.version={OLD}")
     recipe, words = plan.recipe, program(plan).arguments
-    consumed = 0
-    for _ in range(recipe.schedule.warmup):
-        consumed += recipe.batch.size_at(consumed)
+    consumed = sum(len(step_samples(recipe, done)) for done in range(recipe.schedule.warmup))
 
-    assert samples_after(recipe, recipe.schedule.warmup) == consumed
     assert words[words.index("--lr-warmup-samples") + 1] == str(consumed)
     assert words[words.index("--train-samples") + 1] == str(-(-270 * 10**9 // 2048))
     assert "--train-iters" not in words

@@ -18,9 +18,9 @@ def found(text: str, name: str = "job.sh", **more: object) -> tuple[Finding, ...
     return lint(read_document(text, name), **more)  # type: ignore[arg-type]
 
 
-def codes(text: str, name: str = "job.sh") -> list[tuple[int, str, str, str]]:
+def codes(text: str) -> list[tuple[int, str, str, str]]:
     """Line, severity, code and name of each."""
-    return [(each.line, each.severity, each.code, each.name) for each in found(text, name)]
+    return [(each.line, each.severity, each.code, each.name) for each in found(text)]
 
 
 ONE = [

@@ -14,7 +14,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.search import search_path
 from llmtrain.launchers.backends import program
 from llmtrain.launchers.backends.data_arguments import save_interval
-from llmtrain.launchers.backends.length import anneal_steps
+from llmtrain.launchers.backends.length import run_steps
 from llmtrain.launchers.importing.recipe import Imported, import_file
 from llmtrain.launchers.launch import Launch
 from llmtrain.planner.limits import VERSIONS, version_of
@@ -68,7 +68,9 @@ def carried(recipe: Recipe) -> dict[str, Any]:
         "kind": kind,
         "warmup": recipe.schedule.warmup,
         "schedule": (recipe.schedule.kind, recipe.schedule.decay or total_steps(recipe)),
-        "anneal": anneal_steps(recipe) if recipe.schedule.kind == "wsd" else None,
+        "anneal": recipe.schedule.anneal_steps(run_steps(recipe))
+        if recipe.schedule.kind == "wsd"
+        else None,
         "data": plain(recipe.data),
         "recompute": (recipe.recompute.kind, _detail(recipe)),
         "graphs": (recipe.kernels.cuda_graphs, recipe.kernels.tp_overlap),

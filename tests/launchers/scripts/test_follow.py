@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from llmtrain.launchers.scripts.expand import shown
-from llmtrain.launchers.scripts.script import Setting, read_script
+from llmtrain.launchers.scripts.follow import read_script
+from llmtrain.launchers.scripts.script import Setting
 
 SAME_AS_BASH = [
     ("plain", "show a 'b c' \"d e\" f\\ g"),

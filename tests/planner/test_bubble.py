@@ -1,4 +1,4 @@
-"""The pipeline's schedule: against megatron-core's own tables, and the closed form against it."""
+"""The bubble against a simulated pipeline, and its schedule against megatron-core's own tables."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from megatron.core.pipeline_parallel.schedules import get_pp_rank_microbatches, get_schedule_table
 
-from llmtrain.planner.schedule import makespan, order, pipeline_seconds, simulate
+from llmtrain.planner.bubble import bubble_seconds
+from tests.planner.simulated_pipeline import makespan, order, simulate
 
 
 @pytest.mark.parametrize(("stages", "chunks", "count"), [(4, 2, 8), (8, 3, 16), (2, 5, 6)])
@@ -82,6 +83,6 @@ def test_closed_form_is_the_simulation(stages: int, chunks: int, count: int, las
     backward[-1][-1] += 2.0 * (last - 1.0)
     real = makespan(simulate(forward, backward, count))
 
-    closed = pipeline_seconds(3.0 * last, 3.0 * (stages - 1 + last), chunks, count)
+    bubble = bubble_seconds(3.0 * last, 3.0 * (stages - 1 + last), chunks)
 
-    assert closed == pytest.approx(real, rel=0.03)
+    assert count * 3.0 * last + bubble == pytest.approx(real, rel=0.03)
