@@ -176,8 +176,8 @@ FIELDS: dict[str, Entry] = {
     ),
     "breakdown.bubble": (
         "(all stages together - the slowest) / vpp",
-        "arXiv 2104.04473, section 2.2.2",
-        numbers.breakdown,
+        "arXiv 2104.04473, section 2.2.2; beside it the engines' schedule, pass by pass",
+        numbers.bubble,
     ),
     "breakdown.data_parallel": (
         "reduction of gradients and gathering of weights, less what overlaps",

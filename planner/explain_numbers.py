@@ -20,6 +20,7 @@ from llmtrain.planner.model_states import bytes_each, fp8_weight
 from llmtrain.planner.operators import Part, dense_layer, head, moe_layer, tokens
 from llmtrain.planner.plan import Plan, Stage
 from llmtrain.planner.sets import name_of
+from llmtrain.planner.simulated import simulated_bubble
 from llmtrain.planner.speed import ATTENTION
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of
 from llmtrain.planner.step import case_of, numbers_of
@@ -124,6 +125,17 @@ def breakdown(plan: Plan, _: str) -> Numbers:
         return {}
     stack = {"software stack": chosen_stack(plan.recipe), "microbatches": plan.microbatches}
     return {**stack, **{name: f"{value:.3f} s" for name, value in plan.speed.breakdown.items()}}
+
+
+def bubble(plan: Plan, field: str) -> Numbers:
+    """Every part of the step, and the bubble when the schedule is simulated."""
+    case = _case(plan)
+    if case is None or plan.recipe.parallel.pp == 1:
+        return breakdown(plan, field)
+    return {
+        **breakdown(plan, field),
+        "bubble, simulated": f"{simulated_bubble(plan.recipe, case):.3f} s",
+    }
 
 
 def _case(plan: Plan) -> Case | None:

@@ -1,7 +1,7 @@
 """The step: what a layout's stages compute and say to each other, and where the time goes.
 
 The slowest stage works through all micro-batches; the others' first and last passes make the
-bubble (:mod:`llmtrain.planner.bubble`); then gradients are reduced, the optimizer steps and
+bubble (:mod:`llmtrain.planner.schedule`); then gradients are reduced, the optimizer steps and
 weights are gathered. Every key of the breakdown is exposed time, so the keys add up to the step.
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from llmtrain.config.limit import half_weights
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.bubble import bubble_seconds
 from llmtrain.planner.calibration import calibrated_stack
 from llmtrain.planner.candidate import Candidate, candidate_of
 from llmtrain.planner.collectives import Links, send_seconds
@@ -27,6 +26,7 @@ from llmtrain.planner.operators import (
     tokens,
 )
 from llmtrain.planner.replicas import replicas
+from llmtrain.planner.schedule import bubble_seconds
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of, with_deepep
 
 
@@ -105,7 +105,7 @@ def step_time(case: Case) -> StepTime:
     """The step of a layout, or of an array of layouts."""
     stack, layout = case.machine.stack, case.layout
     slowest, total, alone = _stages(case)
-    hops = _hops(case)
+    hops = hops_of(case)
     per_micro = {
         "gemm": slowest.gemm,
         "attention": slowest.attention,
@@ -143,7 +143,7 @@ def _stages(case: Case) -> tuple[Cost, Quantity, Quantity]:
     model, layout = case.model, case.layout
     dense = layer_cost(case, dense_layer(model, layout), moe=False)
     moe = layer_cost(case, moe_layer(model, layout), moe=True) if model.experts else Cost()
-    start, end = _ends(case)
+    start, end = ends(case)
     stages, single = layout.stages, layout.pp == 1
     first = dense * stages.first_dense + moe * stages.first_moe + start
     middle = dense * stages.middle_dense + moe * stages.middle_moe
@@ -157,7 +157,7 @@ def _stages(case: Case) -> tuple[Cost, Quantity, Quantity]:
     return slowest, every.total, model.layers / layout.pp
 
 
-def _ends(case: Case) -> tuple[Cost, Cost]:
+def ends(case: Case) -> tuple[Cost, Cost]:
     model, layout = case.model, case.layout
     end = part_cost(case, head(model, layout))
     if model.mtp:
@@ -176,7 +176,7 @@ def _pick(condition: object, yes: Cost, no: Cost) -> Cost:
     )
 
 
-def _hops(case: Case) -> Quantity:
+def hops_of(case: Case) -> Quantity:
     """Messages between stages that a micro-batch waits for, forward and backward."""
     layout, stack, model = case.layout, case.machine.stack, case.model
     cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)

@@ -1,10 +1,14 @@
-"""The pipeline's schedule, run task by task with times that may differ between stages.
+"""The pipeline's schedule: simulated as the engines run it, and in closed form.
 
-The order is the engines' own: 1F1B and interleaved 1F1B (Narayanan et al. 2021, arXiv 2104.04473,
-section 2.2; megatron-core ``pipeline_parallel/schedules.py``).
+The simulation is the real order of forward and backward passes of every stage (1F1B and
+interleaved 1F1B, Narayanan et al. 2021, arXiv 2104.04473, section 2.2; megatron-core
+``pipeline_parallel/schedules.py``) with times that may differ between stages. The closed form is
+what plan and search use; a test holds it against the simulation.
 """
 
 from dataclasses import dataclass
+
+from llmtrain.planner.numeric import Quantity, largest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,3 +117,26 @@ def _needed(
 def makespan(tasks: list[Task]) -> float:
     """Seconds from the first start to the last end."""
     return max(task.end for task in tasks)
+
+
+def pipeline_seconds(
+    slowest: Quantity, total: Quantity, chunks: Quantity, microbatches: Quantity
+) -> Quantity:
+    """The pipeline's time in closed form, hops left out.
+
+    The slowest stage works through all micro-batches; before and behind it lies one chunk's pass
+    of every other stage. With even stages this is the (p - 1) / (v m) of arXiv 2104.04473,
+    section 2.2.2.
+
+    Args:
+        slowest: seconds of the slowest stage, forward and backward, a micro-batch.
+        total: the same of all stages together.
+        chunks: of a stage.
+        microbatches: of the step.
+    """
+    return microbatches * slowest + bubble_seconds(slowest, total, chunks)
+
+
+def bubble_seconds(slowest: Quantity, total: Quantity, chunks: Quantity) -> Quantity:
+    """Idle time of the slowest stage in a step."""
+    return largest(total - slowest, 0.0) / chunks
