@@ -41,6 +41,12 @@ SCRIPT = (
         when=lambda recipe: not recipe.optim.master and half_weights(recipe),
         why="DeepSpeed keeps an fp32 copy of 16-bit weights",
     ),
+    Limit(
+        key="profile.tool",
+        when=lambda recipe: recipe.profile.tool == "torch",
+        why="DeepSpeed's JSON cannot ask for torch's profiler; the script must start it",
+        overrides=("profile.tool=none",),
+    ),
     *ENGINE,
 )
 """A script of the user's with DeepSpeed's JSON; the model and its kernels are the script's."""

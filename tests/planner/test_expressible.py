@@ -72,6 +72,17 @@ def test_a_refusal_names_key_and_reason(name: str, change: str, key: str) -> Non
     assert found[key].code in ("backend_cannot", "unknown_version")
 
 
+def test_a_script_of_the_users_must_start_torchs_profiler_itself() -> None:
+    """nsys is started around it; DeepSpeed's JSON has no word for the other."""
+    script = ["recipe=gpt3-126m", "backend=deepspeed", "backend.path=/opt/train.py"]
+    refused = {
+        tool: [each.key for each in inexpressible(compose([*script, f"profile.tool={tool}"]))]
+        for tool in ("none", "nsys", "torch")
+    }
+
+    assert refused == {"none": [], "nsys": [], "torch": ["profile.tool"]}
+
+
 def test_a_message_is_a_sentence() -> None:
     """Key, value, backend and reason, and how an approximation is accepted."""
     (problem,) = inexpressible(compose(["recipe=llama2-7b", "model.activation=geglu"]))
