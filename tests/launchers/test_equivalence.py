@@ -30,7 +30,10 @@ def test_a_gpt_on_every_backend() -> None:
 
 
 def test_the_numbers_that_change() -> None:
-    """Without virtual stages the step takes longer, and ZeRO-1 keeps less; parameters stay."""
+    """Without virtual stages the step takes longer, and ZeRO-1 keeps less; parameters stay.
+
+    DeepSpeed alone cuts no layer: a stage's are too much for one GPU.
+    """
     found = by_backend("recipe=gpt3-530b")
     own = found["megatron-lm", "core_v0.19.0"].numbers
     other = found["megatron-deepspeed", "4efb479d"].numbers
@@ -38,7 +41,7 @@ def test_the_numbers_that_change() -> None:
     assert (other["step_seconds"] or 0) > (own["step_seconds"] or 0)
     assert (other["peak_memory_bytes"] or 0) < (own["peak_memory_bytes"] or 0)
     assert other["parameters"] == own["parameters"]
-    assert (own["fits"], found["deepspeed", None].numbers["fits"]) == (True, None)
+    assert (own["fits"], found["deepspeed", None].numbers["fits"]) == (True, False)
 
 
 def test_an_approximation_is_told_from_the_same() -> None:
