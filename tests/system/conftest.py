@@ -20,7 +20,8 @@ LLMTRAIN = Path(sys.executable).with_name("llmtrain")
 PROGRAM = """
 import json, os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("saved")))
-print(json.dumps({"argv": sys.argv, "environ": dict(os.environ)}), flush=True)
+# At once: between a line and its end that come one after the other another rank's may come.
+os.write(1, json.dumps({"argv": sys.argv, "environ": dict(os.environ)}).encode() + b"\\n")
 time.sleep(float(os.environ.get("PROGRAM_SECONDS", "0")))
 """
 """Stands for a training program of the user's: says what it got, and saves on SIGTERM."""

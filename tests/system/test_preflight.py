@@ -144,7 +144,10 @@ def left_out(bed: Bed, job: str) -> str:
 def test_the_next_job_learns_which_nodes_to_leave_out(
     bed: Bed, program: str, shims: Callable[..., str]
 ) -> None:
-    """The one that waits in a chain at once, the same one again when it is back in the queue."""
+    """The one that waits in a chain at once, the same one again when it is back in the queue.
+
+    It has three of the four nodes. Which they are at first is Slurm's choice.
+    """
     asked = ("site.preflight.policy=stop", "nodes.spare=1", "env.PROGRAM_SECONDS='600'")
     path = shims(**{"nvidia-smi": NVIDIA_SMI})
     with full_disk(bed, 1) as nvme:
@@ -166,7 +169,8 @@ def test_the_next_job_learns_which_nodes_to_leave_out(
 
         bed.until(lambda: len(starts()) == 2, "the second start")
 
-    assert starts() == ["node[1-3]", "node[2-4]"]
+    first, second = starts()
+    assert (first != second, second) == (True, "node[2-4]")
 
 
 SENDS = r"""
