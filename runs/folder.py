@@ -166,8 +166,13 @@ def _not_found(name: str, roots: tuple[Path, ...], names: list[str], matches: li
 
 def read_plan(folder: Path) -> dict[str, Any]:
     """plan.json; empty if it cannot be read."""
+    return read_prepared(folder, "plan.json")
+
+
+def read_prepared(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file that the launch has left; empty if it cannot be read."""
     try:
-        found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

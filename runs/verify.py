@@ -9,6 +9,7 @@ from typing import Any
 
 from llmtrain.config.errors import RunError
 from llmtrain.launchers.provenance import Provenance
+from llmtrain.runs.folder import read_prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ def provenance_drift(first: Path, second: Path) -> list[Drift]:
 
     Nothing where one of them does not say it.
     """
-    made = _made_with(second)
+    made = read_prepared(second, "provenance.json")
     return _provenance(first, made) if made else []
 
 
@@ -75,16 +76,8 @@ def _digest(path: Path) -> str:
         return "missing"
 
 
-def _made_with(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _provenance(folder: Path, now: dict[str, Any]) -> list[Drift]:
-    was = _made_with(folder)
+    was = read_prepared(folder, "provenance.json")
     if not was:
         return []
     pairs = [(name, was.get(name), now.get(name)) for name in ("llmtrain", "python")]

@@ -1,11 +1,11 @@
 """The first failure of a run: by time, over all its logs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llmtrain.runs.folder import read_prepared
 from llmtrain.runs.lives import Life, find_life, lives, part
 from llmtrain.runs.logs import log_files, nccl_logs
 from llmtrain.runs.why.choice import FROM_OUTSIDE, choose
@@ -185,21 +185,13 @@ def _phase(hit: Hit, known: Book) -> str | None:
 
 
 def _ranks_per_node(folder: Path) -> int | None:
-    found = _launch(folder).get("ranks_per_node")
+    found = read_prepared(folder, "launch.json").get("ranks_per_node")
     return found if isinstance(found, int) else None
 
 
 def _tasks_are_ranks(folder: Path) -> bool:
     """Whether Slurm starts the ranks itself; one task a node starts torchrun else."""
-    return "torch.distributed.run" not in _launch(folder).get("command", ())
-
-
-def _launch(folder: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
+    return "torch.distributed.run" not in read_prepared(folder, "launch.json").get("command", ())
 
 
 def _nothing(kind: str, read: int) -> Cause:
