@@ -119,24 +119,15 @@ def makespan(tasks: list[Task]) -> float:
     return max(task.end for task in tasks)
 
 
-def pipeline_seconds(
-    slowest: Quantity, total: Quantity, chunks: Quantity, microbatches: Quantity
-) -> Quantity:
-    """The pipeline's time in closed form, hops left out.
+def bubble_seconds(slowest: Quantity, total: Quantity, chunks: Quantity) -> Quantity:
+    """Idle time of the slowest stage in a step, in closed form, hops left out.
 
-    The slowest stage works through all micro-batches; before and behind it lies one chunk's pass
-    of every other stage. With even stages this is the (p - 1) / (v m) of arXiv 2104.04473,
-    section 2.2.2.
+    Before and behind its own work lies one chunk's pass of every other stage. With even stages
+    this is the (p - 1) / (v m) of arXiv 2104.04473, section 2.2.2.
 
     Args:
         slowest: seconds of the slowest stage, forward and backward, a micro-batch.
         total: the same of all stages together.
         chunks: of a stage.
-        microbatches: of the step.
     """
-    return microbatches * slowest + bubble_seconds(slowest, total, chunks)
-
-
-def bubble_seconds(slowest: Quantity, total: Quantity, chunks: Quantity) -> Quantity:
-    """Idle time of the slowest stage in a step."""
     return largest(total - slowest, 0.0) / chunks

@@ -10,7 +10,7 @@ from megatron.core.pipeline_parallel.schedules import get_pp_rank_microbatches, 
 from llmtrain.config.compose import compose
 from llmtrain.planner.explain import explanation
 from llmtrain.planner.plan import make_plan
-from llmtrain.planner.schedule import makespan, order, pipeline_seconds, simulate
+from llmtrain.planner.schedule import bubble_seconds, makespan, order, simulate
 
 
 @pytest.mark.parametrize(("stages", "chunks", "count"), [(4, 2, 8), (8, 3, 16), (2, 5, 6)])
@@ -85,7 +85,8 @@ def test_closed_form_is_the_simulation(stages: int, chunks: int, count: int, las
     backward[-1][-1] += 2.0 * (last - 1.0)
     real = makespan(simulate(forward, backward, count))
 
-    closed = pipeline_seconds(3.0 * last, 3.0 * (stages - 1 + last), chunks, count)
+    bubble = bubble_seconds(3.0 * last, 3.0 * (stages - 1 + last), chunks)
+    closed = count * 3.0 * last + bubble
 
     assert closed == pytest.approx(real, rel=0.03)
 
