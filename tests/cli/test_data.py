@@ -104,7 +104,7 @@ def test_what_was_broken_off_is_gone_on_with(
     _, err = process.communicate(timeout=60)
 
     assert (process.returncode, says in err, "Traceback" in err) == (status, True, False), err
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     assert sorted(os.listdir()) == ["set.jsonl", "set.partial"]
 
     done = cli(*words, "--json")

@@ -94,7 +94,7 @@ def test_a_rank_that_fails_is_told_with_its_last_word(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SLURM_PROCID": "0"}
     environment["SLURMD_NODENAME"] = "node7"
     command = [sys.executable, "-m", "preflight.measure", "1", "localhost", "29711"]
-    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=180)
 
     found = json.loads((folder / "logs" / "node7" / "measured.json").read_text())
     assert found["verdict"] == "stop"

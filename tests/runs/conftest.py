@@ -97,12 +97,12 @@ def trainer() -> Callable[..., str]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], None]:
-    """Wait until something holds; fail after ten seconds."""
+    """Wait until something holds; fail after a minute."""
 
     def wait(holds: Callable[[], object]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not holds():
-            assert time.monotonic() < end, "waited for ten seconds"
+            assert time.monotonic() < end, "waited for a minute"
             time.sleep(0.01)
 
     return wait

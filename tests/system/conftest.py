@@ -83,7 +83,7 @@ class Bed:
         found = self.run("sinfo", "--noheader", states, "--format=%T").split()
         return any(not state.startswith("down") for state in found)
 
-    def wait(self, folder: Path, seconds: float = 180) -> dict[str, Any]:
+    def wait(self, folder: Path, seconds: float = 300) -> dict[str, Any]:
         """Wait for the end of a run; its state."""
 
         def over() -> bool:
@@ -93,7 +93,7 @@ class Bed:
         self.until(over, f"the end of {folder.name}", seconds)
         return self.status(folder)
 
-    def until(self, happens: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    def until(self, happens: Callable[[], bool], what: str, seconds: float = 180) -> None:
         """Wait for something."""
         end = time.monotonic() + seconds
         while not happens():

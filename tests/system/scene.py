@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RECIPE = (
     *("recipe=bed-tiny", "schedule.kind=constant", "checkpoint.interval=4", "checkpoint.keep=3"),
     # Whoever looks at its own clock need not wait for minutes here.
-    *("hang.least_seconds=6", "hang.start_seconds=90"),
+    *("hang.least_seconds=10", "hang.start_seconds=90"),
 )
 """The learning rate does not depend on the number of steps, so nor does a step's loss."""
 STEPS = 32

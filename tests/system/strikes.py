@@ -77,7 +77,7 @@ def split_brain(scene: Scene) -> None:
     for process in old:
         process.suspend()
     scene.node_script("stop-daemon", scene.node(0))
-    scene.until(lambda: len(scene.events("resumed")) == 1, "a life on another node", 120)
+    scene.until(lambda: len(scene.events("resumed")) == 1, "a life on another node")
     for process in old:
         process.resume()
     psutil.wait_procs(old, timeout=60)
@@ -109,7 +109,7 @@ def time_limit(scene: Scene) -> None:
 def cancel(scene: Scene) -> None:
     """scancel; nothing must begin again."""
     scene.bed.run("scancel", scene.job())
-    scene.until(lambda: scene.bed.run("squeue", "--noheader") == "", "an empty queue", 60)
+    scene.until(lambda: scene.bed.run("squeue", "--noheader") == "", "an empty queue")
     time.sleep(5)
 
 

@@ -47,7 +47,7 @@ def near_the_time_limit(bed: Bed, folder: Path) -> None:
 
     Not by scancel, which takes a minute to do this to a task of an array.
     """
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
     spool, job = f"{bed.environment['BED']}/spool", f"job{int(job_of(folder)):05d}/slurm_script"
     lines = {p: " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])}
     found = [process for process, line in lines.items() if spool in line and job in line]
@@ -67,7 +67,7 @@ def test_the_ranks_are_told_of_the_time_limit_and_the_job_is_requeued(
     if not limit:
         near_the_time_limit(bed, folder)
 
-    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 120)
+    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 240)
     for log in folder.glob("logs/*/rank-*.log"):
         assert "saved" in log.read_text()
     seen = [each for each in events(folder) if each not in ("unfit", "preflight")]
@@ -83,12 +83,12 @@ def test_a_chain_submits_the_next_job(bed: Bed, program: str) -> None:
     first = job_of(folder)
     near_the_time_limit(bed, folder)
 
-    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 120)
+    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 240)
     assert job_of(folder) != first
     chain = (folder / "control" / "chain").read_text().split()
     assert chain[0] == job_of(folder) and len(chain) == 2
     bed.llmtrain("cancel", folder.name)
-    bed.until(lambda: bed.run("squeue", "--noheader") == "", "an empty queue", 60)
+    bed.until(lambda: bed.run("squeue", "--noheader") == "", "an empty queue")
 
 
 def test_an_array_goes_on_with_its_next_task_until_the_run_is_over(bed: Bed, program: str) -> None:
@@ -100,7 +100,7 @@ def test_an_array_goes_on_with_its_next_task_until_the_run_is_over(bed: Bed, pro
     def gone() -> bool:
         return bed.run("squeue", "--noheader") == ""
 
-    bed.until(gone, "the end of the array", 120)
+    bed.until(gone, "the end of the array")
     assert bed.status(folder)["status"] == "finished"
     assert events(folder).count("launched") == 2
 
@@ -108,7 +108,7 @@ def test_an_array_goes_on_with_its_next_task_until_the_run_is_over(bed: Bed, pro
 def test_cancel_ends_a_job_after_a_checkpoint(bed: Bed, program: str) -> None:
     """The ranks save first; a queued job leaves the queue at once."""
     folder = bed.launch("cancel", *LONG, program)
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
     assert bed.status(folder)["status"] in ("starting", "running")
 
     bed.llmtrain("cancel", folder.name)
@@ -144,7 +144,7 @@ def test_a_failed_rank_ends_the_job_and_the_failure_is_told(bed: Bed, tmp_path: 
 
     assert done.returncode == 6, done.stderr
     assert re.search(r"the ranks ended: task 2 on node\d with status 1\n", done.stderr)
-    assert time.monotonic() - begin < 120
+    assert time.monotonic() - begin < 300
 
 
 @pytest.mark.parametrize("accounting", [True, False])
@@ -153,9 +153,9 @@ def test_a_job_that_slurm_killed_is_lost_with_slurms_reason(
 ) -> None:
     """From accounting, or where there is none from the controller."""
     folder = bed.launch("killed", *LONG, program)
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
     bed.run("scancel", "--full", "--signal=KILL", job_of(folder))
-    bed.until(lambda: bed.run("squeue", "--noheader") == "", "the end of the job", 60)
+    bed.until(lambda: bed.run("squeue", "--noheader") == "", "the end of the job")
 
     path = shims() if accounting else shims(sacct="echo disabled >&2; exit 1")
     state = json.loads(bed.llmtrain("status", folder.name, "--json", PATH=path))
@@ -168,14 +168,14 @@ def test_a_controller_that_hangs_is_given_up(
 ) -> None:
     """``status`` answers from what the job wrote, and says what it does not know."""
     folder = bed.launch("hangs", *LONG, program)
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
     begin = time.monotonic()
 
     path = shims(squeue="sleep 600", scancel="sleep 600", sbatch="sleep 600")
     state = json.loads(bed.llmtrain("status", folder.name, "--json", PATH=path))
     assert state["status"] == "unknown"
     assert bed.start(bed.command, "cancel", folder.name, PATH=path).returncode == 6
-    assert time.monotonic() - begin < 100
+    assert time.monotonic() - begin < 300
 
 
 def read_all(terminal: int) -> bytes:
@@ -197,12 +197,12 @@ def test_ctrl_c_on_a_terminal_detaches(bed: Bed, program: str) -> None:
     os.close(slave)
     bed.until(lambda: bool(list((bed.folder / "outputs").glob("followed-*"))), "a folder")
     folder = next((bed.folder / "outputs").glob("followed-*"))
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
 
     process.send_signal(signal.SIGINT)
     said = read_all(master)
 
-    assert process.wait(30) == 0
+    assert process.wait(90) == 0
     assert b"detached" in said
     assert bed.status(folder)["status"] in ("starting", "running")
 
@@ -210,13 +210,13 @@ def test_ctrl_c_on_a_terminal_detaches(bed: Bed, program: str) -> None:
 def test_resume_submits_the_run_again(bed: Bed, program: str) -> None:
     """In the same folder, as a new job; while it is in the queue it cannot be resumed."""
     folder = bed.launch("again", *LONG, program)
-    bed.until(lambda: ranks_started(folder), "the start of the ranks", 120)
+    bed.until(lambda: ranks_started(folder), "the start of the ranks")
     assert bed.start(bed.command, "resume", folder.name).returncode == 5
     bed.llmtrain("cancel", folder.name)
 
     bed.llmtrain("resume", folder.name)
 
-    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 120)
+    bed.until(lambda: events(folder).count("launched") == 2, "the second start", 240)
 
 
 def test_a_refused_job_says_what_slurm_said(bed: Bed, program: str) -> None:

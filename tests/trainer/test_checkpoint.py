@@ -138,7 +138,7 @@ def test_a_full_disk(lab: Lab) -> None:
     until(lambda: trial.checkpoints() not in ([], good))
     with small_files(process):
         trial.ask("stop")
-        _, terminal = process.communicate(timeout=60)
+        _, terminal = process.communicate(timeout=180)
 
     last = trial.lines("events")[-1]
     assert process.returncode == 6
@@ -188,7 +188,7 @@ def small_files(process: subprocess.Popen[str]) -> Iterator[None]:
 
 def until(condition: Callable[[], bool], pause: float = 0.05) -> None:
     """Wait for ``condition``."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(pause)

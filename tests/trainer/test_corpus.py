@@ -102,6 +102,6 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path, sources: Path) -> 
         assert process.poll() is None
         assert not index(prefix).exists()
 
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 0
     assert len(documents(prefix)) == 3

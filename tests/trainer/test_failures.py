@@ -73,7 +73,7 @@ def test_a_failure_is_recorded(lab: Lab) -> None:
     trial = lab.trial(gpus=2, data=data)
 
     process = trial.start()
-    _, terminal = process.communicate(timeout=60)
+    _, terminal = process.communicate(timeout=180)
 
     failures = trial.lines("events")
     assert process.returncode == 1

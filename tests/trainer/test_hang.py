@@ -94,14 +94,14 @@ def test_a_thread_that_computes_does_not_wait() -> None:
 
 def test_a_stopped_rank_is_named_and_the_other_writes_its_stack(lab: Lab) -> None:
     """The event has the rank, the log of the one that waited all its stacks."""
-    rules = {"least_seconds": 2.0, "start_seconds": 60.0}
+    rules = {"least_seconds": 5.0, "start_seconds": 60.0}
     trial = lab.trial(100_000, gpus=2, parallel={"tp": 2}, hang=rules)
     process = started(trial)
     stopped = rank_process(process, 1)
     stopped.send_signal(signal.SIGSTOP)
-    rank_process(process, 0).wait(timeout=60)
+    rank_process(process, 0).wait(timeout=180)
     stopped.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
 
     (found,) = [line for line in trial.lines("events") if line["event"] == "hang"]
     assert [each["rank"] for each in found["missing"]] == [1]

@@ -25,7 +25,7 @@ def test_sigterm_to_torchrun_saves_and_the_run_resumes(lab: Lab) -> None:
     process = started(trial)
 
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
 
     stopped = trial.events()[-1][1]
     assert trial.events()[-2:] == [("checkpoint", stopped), ("stopped", stopped)]
@@ -45,7 +45,7 @@ def test_one_rank_that_is_asked_stops_all(lab: Lab) -> None:
     for _ in range(3):
         follower.send_signal(signal.SIGUSR1)
         time.sleep(0.05)
-    _, terminal = process.communicate(timeout=60)
+    _, terminal = process.communicate(timeout=180)
 
     assert process.returncode == 0, terminal
     assert trial.events()[-1][0] == "stopped"
@@ -83,7 +83,7 @@ def rank_process(launcher: subprocess.Popen[str], rank: int) -> psutil.Process:
     return next(child for child in children if child.environ().get("RANK") == str(rank))
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180) -> None:
     """Wait for ``condition``."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -53,7 +53,7 @@ def test_a_second_start_is_refused_while_the_first_lives(
     assert life_of(first) == "1"
     second = hold(tmp_path, started)
     assert life_of(second) == ""
-    assert second.wait(10) == 5
+    assert second.wait(60) == 5
 
     first.kill()
     first.wait()

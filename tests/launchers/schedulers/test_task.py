@@ -41,7 +41,7 @@ def run_task(folder: Path, script: str, launcher: list[str], number: signal.Sign
         assert task.stdout
         assert task.stdout.readline() == "ready\n"
         task.send_signal(number)
-        return task.communicate(timeout=30)[0]
+        return task.communicate(timeout=90)[0]
     finally:
         with suppress(ProcessLookupError):
             os.killpg(task.pid, signal.SIGKILL)
