@@ -132,7 +132,8 @@ class Checkpoint:
     """When the state is saved and how much of it is kept."""
 
     interval: int | None = None
-    """Steps between two checkpoints; null: only at the end of the run and on request."""
+    """Steps between two checkpoints; null: as many as lose least by the plan, and where no plan can
+    tell, only at the end of the run. On request and at the end there is one in any case."""
     keep: int = 2
     """Newest checkpoints that are kept."""
     async_: bool = True

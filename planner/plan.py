@@ -1,6 +1,6 @@
 """Recipe -> Plan: one pure function."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmtrain.config.errors import Problem, RecipeError
@@ -72,7 +72,7 @@ class Plan:
     """What a recipe means on its cluster. None: not modelled yet."""
 
     recipe: Recipe
-    """What was planned."""
+    """What was planned; where it names no interval between checkpoints, the best one."""
     nodes: int
     """Nodes that compute."""
     ranks_per_node: int
@@ -135,6 +135,7 @@ def make_plan(recipe: Recipe) -> Plan:
         raise RecipeError(with_repairs(recipe, broken, LAUNCH))
     chunks, peaks = stage_layers(recipe), peak_memory(recipe)
     outlook, speed, sets = outlook_of(recipe), speed_of(recipe), sets_of(recipe)
+    recipe = _with_interval(recipe, outlook)
     return Plan(
         recipe=recipe,
         nodes=node_count(recipe),
@@ -161,6 +162,13 @@ def make_plan(recipe: Recipe) -> Plan:
         ),
         errors=problems_of(recipe, peaks),
     )
+
+
+def _with_interval(recipe: Recipe, outlook: Outlook | None) -> Recipe:
+    if outlook is None or recipe.checkpoint.interval is not None:
+        return recipe
+    interval = outlook.goodput.interval_steps
+    return replace(recipe, checkpoint=replace(recipe.checkpoint, interval=interval))
 
 
 def _stage(recipe: Recipe, number: int, chunks: tuple[tuple[int, ...], ...], peak: Peak) -> Stage:

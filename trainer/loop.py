@@ -31,7 +31,7 @@ class Loop:
     device: Device
     """Where the agreement is computed."""
     interval: int | None
-    """Steps between two checkpoints; null: only at the end and on request."""
+    """Steps between two checkpoints; None: only at the end and on request."""
     watch: Watch
     """Judges each step."""
     clock: Clock

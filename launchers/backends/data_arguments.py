@@ -80,7 +80,7 @@ def checkpoints(recipe: Recipe) -> Arguments:
 
 
 def save_interval(recipe: Recipe) -> int:
-    """Steps between checkpoints; the whole run where only its end is saved."""
+    """Steps between checkpoints; the whole run where no plan can tell."""
     return recipe.checkpoint.interval or run_steps(recipe)
 
 

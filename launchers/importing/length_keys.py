@@ -63,9 +63,3 @@ def _anneal(r: Reading, recipe: Recipe, end: int | None) -> int | None:
         found = round(int(samples) / recipe.batch.global_)
     total = total_steps(recipe)
     return None if total and found == recipe.schedule.anneal_steps(total) else found
-
-
-def checkpoint_keys(r: Reading, recipe: Recipe) -> Keys:
-    """``checkpoint.interval``; the whole run is what null means."""
-    interval = r.get("--save-interval")
-    return {"interval": None if interval == total_steps(recipe) else interval}

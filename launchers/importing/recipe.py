@@ -14,7 +14,7 @@ from llmtrain.launchers.importing.data_keys import data_keys
 from llmtrain.launchers.importing.engine_keys import engine_notes, left_of_engine
 from llmtrain.launchers.importing.kernel_keys import kernel_keys, recompute_keys
 from llmtrain.launchers.importing.layout_keys import batch_keys, layout_keys
-from llmtrain.launchers.importing.length_keys import checkpoint_keys, length_of, schedule_keys
+from llmtrain.launchers.importing.length_keys import length_of, schedule_keys
 from llmtrain.launchers.importing.model_keys import model_keys
 from llmtrain.launchers.importing.optim_keys import optim_keys, precision_keys
 from llmtrain.launchers.importing.reading import Keys, Left, Reading, best_version
@@ -195,7 +195,8 @@ def _settled(keys: Keys, source: Source, r: Reading) -> tuple[Keys, tuple[Proble
     if recipe is None:
         return head | keys, problems
     keys["schedule"] = schedule_keys(r, recipe)
-    keys["checkpoint"] = checkpoint_keys(r, recipe)
+    # A script that names none gets the plan's.
+    keys["checkpoint"] = {"interval": r.get("--save-interval")}
     short = head | shorter(keys, head, recipe)
     return short, composed(short)[1]
 

@@ -47,6 +47,22 @@ def test_the_same_recipe_gives_the_same_bytes(
     assert str(tmp_path) not in "".join(second.files.values())
 
 
+@pytest.mark.parametrize("words", [("recipe=gpt3-175b", "backend.path=/opt/m"), DEEPSPEED])
+def test_checkpoints_come_as_the_plan_says_where_the_recipe_does_not(
+    launch_of: LaunchOf, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """The interval that loses least goes into the run's recipe and its command; its own wins."""
+    launch = launch_of(*words, "checkpoint.interval=null")
+    best = json.loads(launch.files["plan.json"])["goodput"]["best_interval_steps"]
+    (tmp_path / "recipe.yaml").write_text(launch.files["recipe.yaml"])
+
+    assert 1 < best == read_recipe(tmp_path / "recipe.yaml").checkpoint.interval
+    assert f"--save-interval {best} " in " ".join(launch.command)
+    short = launch_of(*words, "checkpoint.interval=null", "run.steps=9", "schedule.warmup=1")
+    assert "--save-interval 9 " in " ".join(short.command)
+    assert "--save-interval 7 " in " ".join(launch_of(*words, "checkpoint.interval=7").command)
+
+
 def test_the_files_of_a_launch(launch_of: LaunchOf) -> None:
     """Those of the design, what checks a checkout, and DeepSpeed's JSON where one is read."""
     common = ["SHA256SUMS", "env.json", "job.sh", "launch.json", "plan.json"]
