@@ -95,7 +95,8 @@ class Kernels:
     """Which kernels compute a layer."""
 
     attention: Literal["auto", "unfused", "flash", "fused"] = "auto"
-    """auto: the backend's own choice; fused: cuDNN's."""
+    """auto: the backend's own choice, which is unfused in Megatron-DeepSpeed and in fp32 on a GPU;
+    fused: cuDNN's."""
     tp_overlap: bool = False
     """Tensor parallel communication overlaps the matrix products (user buffers)."""
     cuda_graphs: bool = False

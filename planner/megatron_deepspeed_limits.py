@@ -1,5 +1,6 @@
 """What Megatron-DeepSpeed cannot do under ``--deepspeed``."""
 
+from llmtrain.config.attention import needs_unfused
 from llmtrain.config.limit import NO_CUDA_GRAPHS, Limit
 from llmtrain.config.reference_deepspeed import ENGINE
 from llmtrain.planner.limits import (
@@ -92,6 +93,13 @@ LIMITS = (
         ),
         why="flash attention recomputes by itself; its selective recompute is for unfused",
         overrides=("recompute.kind=none",),
+    ),
+    Limit(
+        # ``transformer.py`` (FlashSelfAttention): asserts that q, k and v have 16 bits.
+        key="kernels.attention",
+        when=lambda recipe: recipe.kernels.attention == "flash" and needs_unfused(recipe),
+        why="its flash attention has no fp32",
+        overrides=("kernels.attention=auto",),
     ),
     Limit(
         key="kernels.attention",

@@ -1,5 +1,6 @@
 """What Megatron-LM cannot do: its flags, and what its validation asserts."""
 
+from llmtrain.config.attention import is_unfused, needs_unfused
 from llmtrain.config.limit import Limit
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.limits import (
@@ -125,6 +126,18 @@ LIMITS = (
             and not {"moe_act", "layernorm"}.isdisjoint(recipe.recompute.modules)
         ),
         why="`moe_act` and `layernorm` are not recomputed under delayed FP8 scaling",
+    ),
+    Limit(
+        key="kernels.attention",
+        when=lambda recipe: needs_unfused(recipe) and not is_unfused(recipe),
+        why="Transformer Engine's flash and fused attention have no fp32",
+        overrides=("kernels.attention=unfused",),
+    ),
+    Limit(
+        key="parallel.cp",
+        when=lambda recipe: needs_unfused(recipe) and recipe.parallel.cp > 1,
+        why="in fp32 there is unfused attention only, which sees its own part of a sequence",
+        overrides=("parallel.cp=1",),
     ),
     Limit(
         key="kernels.attention",

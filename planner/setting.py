@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llmtrain.config.attention import is_unfused
 from llmtrain.config.model import Model
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.candidate import Candidate, candidate_of
@@ -83,6 +84,6 @@ def setting_of(recipe: Recipe, program: Program | None = None) -> Setting:
         recomputed=recomputed_of(recipe),
         width=width,
         input_width=1 if recipe.precision.kind == "fp8" else width,
-        flash=recipe.kernels.attention != "unfused",
+        flash=not is_unfused(recipe),
         program=program or program_of(recipe),
     )

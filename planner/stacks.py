@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from llmtrain.config.attention import is_unfused
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.yaml_reader import read_yaml
 
@@ -153,7 +154,7 @@ def chosen_stack(recipe: Recipe) -> str:
 def _matches(when: Mapping[str, Any], recipe: Recipe) -> bool:
     known: dict[str, object] = {
         "backend": recipe.backend.name,
-        "attention": recipe.kernels.attention,
+        "attention": "unfused" if is_unfused(recipe) else recipe.kernels.attention,
         "precision": recipe.precision.kind,
         "zero": recipe.optim.zero,
     }

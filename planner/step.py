@@ -8,6 +8,7 @@ weights are gathered. Every key of the breakdown is exposed time, so the keys ad
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmtrain.config.attention import is_unfused
 from llmtrain.config.limit import half_weights
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.calibration import calibrated_stack
@@ -62,6 +63,7 @@ def recipe_step(recipe: Recipe, stack: str | None = None) -> StepTime | None:
 def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
     """What the recipe's layers are timed in."""
     cluster, kernels = recipe.cluster, recipe.kernels
+    asked = "unfused" if is_unfused(recipe) else kernels.attention
     if kernels.dispatcher == "deepep":
         stack = with_deepep(stack)
     stack = calibrated_stack(recipe, stack)
@@ -70,7 +72,7 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
         curves=curves,
         stack=stack,
         numbers=numbers_of(recipe),
-        attention=attention_kernel(stack, kernels.attention, curves),
+        attention=attention_kernel(stack, asked, curves),
         grad_bytes=_grad_bytes(recipe),
         block_scales=recipe.precision.fp8.recipe in ("blockwise", "mxfp8"),
         offload=recipe.optim.offload,

@@ -43,6 +43,7 @@ CANNOT = (
     ("llama2-7b", "data=stdlib", "data.kind"),
     ("llama2-7b", "kernels.dispatcher=deepep", "kernels.dispatcher"),
     ("mt-nlg-530b", "kernels.dispatcher=deepep", "kernels.dispatcher"),
+    ("llama3-8b", "precision=fp32", "parallel.cp"),
     ("llama2-7b", "model.rope_base=10000.5", "model.rope_base"),
     ("llama2-7b", "backend.version=v1.0", "backend.version"),
     ("mt-nlg-530b", "optim.zero=0", "optim.zero"),
@@ -81,6 +82,22 @@ def test_a_script_of_the_users_must_start_torchs_profiler_itself() -> None:
     }
 
     assert refused == {"none": [], "nsys": [], "torch": ["profile.tool"]}
+
+
+def test_fp32_has_unfused_attention_only() -> None:
+    """On a GPU; who asks for another kernel is told."""
+    words = ["recipe=llama2-7b", "precision=fp32", "kernels.attention="]
+    refused = {
+        kernel: [each.key for each in inexpressible(compose([*words[:2], words[2] + kernel]))]
+        for kernel in ("auto", "unfused", "flash", "fused")
+    }
+
+    assert refused == {
+        "auto": [],
+        "unfused": [],
+        "flash": ["kernels.attention"],
+        "fused": ["kernels.attention"],
+    }
 
 
 def test_a_message_is_a_sentence() -> None:
