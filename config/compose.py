@@ -158,14 +158,21 @@ class _Composition:
         return text if chosen else f"++{text}"
 
     def repaired(self, problem: Problem, judge: Judge) -> Problem:
-        """``problem`` with what the command line could have said instead, where that is valid."""
-        found: list[Repair] = []
-        for override in self._overrides:
-            if problem.key == key(override) or problem.key.startswith(f"{key(override)}."):
-                found += [
-                    r for r in self._instead(override, problem) if self._mends(override, r, judge)
-                ]
-        return replace(problem, repairs=(*problem.repairs, *found[:3]))
+        """``problem`` with what leaves a valid recipe: its own repairs, another command line."""
+        tried = [(list(self._overrides), repair) for repair in problem.repairs]
+        for override in self._blamed(problem):
+            others = [other for other in self._overrides if other is not override]
+            tried += [(others, repair) for repair in self._instead(override, problem)]
+        found = [repair for others, repair in tried if self._mends(others, repair, judge)]
+        once = {repair.overrides: repair for repair in reversed(found)}
+        return replace(problem, repairs=tuple(reversed(once.values()))[:3])
+
+    def _blamed(self, problem: Problem) -> list[Override]:
+        """The overrides of its key; where there is none, those of the same group."""
+        keys = {key(override): override for override in self._overrides}
+        at = [o for name, o in keys.items() if f"{problem.key}.".startswith(f"{name}.")]
+        group = problem.key.partition(".")[0]
+        return at or [o for name, o in keys.items() if name.startswith(f"{group}.")]
 
     def _instead(self, override: Override, problem: Problem) -> Iterator[Repair]:
         meant = _quoted(problem.hint.partition("?")[0]) if "Did you mean" in problem.hint else []
@@ -190,8 +197,7 @@ class _Composition:
             shown = str(value).lower() if isinstance(value, bool) else value
             yield Repair(overrides=(f"{key(override)}={shown}",), why="the recipe's own value")
 
-    def _mends(self, override: Override, repair: Repair, judge: Judge) -> bool:
-        others = [other for other in self._overrides if other is not override]
+    def _mends(self, others: Sequence[Override], repair: Repair, judge: Judge) -> bool:
         new = parse_arguments(repair.overrides).overrides
         try:
             recipe = build(Recipe, self._data([*others, *new]))

@@ -49,7 +49,7 @@ class Problem:
     hint: str = ""
     """What is valid, or what was probably meant."""
     repairs: tuple[Repair, ...] = ()
-    """Changes that were tried and are valid."""
+    """Changes that mend it; composing a recipe leaves those that were tried and are valid."""
 
     @property
     def message(self) -> str:

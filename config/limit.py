@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmtrain.config.errors import Repair
 from llmtrain.config.layout import total_steps
 from llmtrain.config.recipe import Recipe
 
@@ -21,6 +22,13 @@ class Limit:
     """What the program does in its place where the recipe accepts that; empty: nothing."""
     overrides: tuple[str, ...] = ()
     """The change that mends it, where there is one that only maps the experiment."""
+    finds: Callable[[Recipe], tuple[str, ...]] | None = None
+    """The change that mends it, where it depends on the recipe."""
+
+    def repair(self, recipe: Recipe) -> tuple[Repair, ...]:
+        """The change that mends it in ``recipe``, if there is one."""
+        overrides = self.finds(recipe) if self.finds else self.overrides
+        return (Repair(overrides=overrides),) if overrides else ()
 
 
 def half_weights(recipe: Recipe) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from llmtrain.config.checks import at_least, known, require
-from llmtrain.config.errors import Problem
+from llmtrain.config.errors import Problem, Repair
 
 Kind = Literal["fp32", "fp16", "bf16", "fp8"]
 
@@ -85,8 +85,12 @@ class Recompute:
     def _empty(self) -> Problem | None:
         if self.kind != "selective" or self.modules:
             return None
+        repairs = ("recompute.modules=[core_attn]", "recompute.kind=none", "recompute.kind=full")
         return Problem(
-            code="missing", key="modules", says="is empty", hint="or say `recompute.kind=none`"
+            code="missing",
+            key="modules",
+            says="is empty",
+            repairs=tuple(Repair(overrides=(each,)) for each in repairs),
         )
 
 

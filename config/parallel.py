@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmtrain.config.checks import at_least, require
-from llmtrain.config.errors import Problem
+from llmtrain.config.errors import Problem, Repair
 
 Order = Literal["tp-cp-ep-dp-pp", "tp-cp-ep-pp-dp"]
 
@@ -56,12 +56,22 @@ class Parallel:
                 code="wrong_length",
                 key="layers_per_stage",
                 says=f"has {given} numbers; it needs {self.pp} (one a stage){chunks}",
+                repairs=(Repair(overrides=("parallel.layers_per_stage=null",)),),
             )
         if self.account_for_embedding or self.account_for_loss:
             return Problem(
                 code="conflict",
                 key="layers_per_stage",
                 says="says it all: leave out `account_for_embedding` and `account_for_loss`",
+                repairs=(
+                    Repair(
+                        overrides=(
+                            "parallel.account_for_embedding=false",
+                            "parallel.account_for_loss=false",
+                        )
+                    ),
+                    Repair(overrides=("parallel.layers_per_stage=null",)),
+                ),
             )
         return None
 

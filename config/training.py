@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmtrain.config.checks import at_least, fraction, positive, require
-from llmtrain.config.errors import Problem
+from llmtrain.config.errors import Problem, Repair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,14 @@ class Optim:
     def _plus_problem(self) -> Problem | None:
         if not self.plus or self.zero == 3:
             return None
-        return Problem(code="conflict", key=self.plus, says="is ZeRO++: it needs `optim.zero=3`")
+        off = "1" if self.plus == "secondary_partition" else "false"
+        mends = ("optim.zero=3", f"optim.{self.plus}={off}")
+        return Problem(
+            code="conflict",
+            key=self.plus,
+            says="is ZeRO++: it needs `optim.zero=3`",
+            repairs=tuple(Repair(overrides=(each,)) for each in mends),
+        )
 
     def _gather_problem(self) -> Problem | None:
         if self.zero or not self.overlap_param_gather:
@@ -99,6 +106,10 @@ class Optim:
             code="conflict",
             key="overlap_param_gather",
             says="needs the distributed optimizer: `optim.zero=1`",
+            repairs=(
+                Repair(overrides=("optim.overlap_param_gather=false",)),
+                Repair(overrides=("optim.zero=1",)),
+            ),
         )
 
 

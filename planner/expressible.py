@@ -5,7 +5,7 @@ from importlib import import_module
 from operator import attrgetter
 from types import MappingProxyType
 
-from llmtrain.config.errors import Problem, Repair
+from llmtrain.config.errors import Problem
 from llmtrain.config.limit import Limit
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.limits import VERSIONS, version_of
@@ -76,7 +76,7 @@ def _problem(recipe: Recipe, limit: Limit) -> Problem:
         key=limit.key,
         says=says,
         hint=f"`backend.approximate=true` accepts {limit.nearly}" if limit.nearly else "",
-        repairs=(Repair(overrides=limit.overrides),) if limit.overrides else (),
+        repairs=limit.repair(recipe),
     )
 
 

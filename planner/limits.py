@@ -29,6 +29,12 @@ def is_uneven(recipe: Recipe) -> bool:
     return len(set(chunk_layers(recipe) or ())) > 1
 
 
+def shorter_warmup(recipe: Recipe) -> tuple[str, ...]:
+    """A tenth of the decay: what a trial of a few steps, of a run of many, is begun with."""
+    end = recipe.schedule.decay or total_steps(recipe) or 0
+    return (f"schedule.warmup={end // 10}",)
+
+
 def warms_up_too_long(recipe: Recipe) -> bool:
     """Whether the warm-up takes all steps of the decay, or more."""
     end = recipe.schedule.decay or total_steps(recipe)
@@ -75,6 +81,7 @@ MEGATRON_RUN = (
         key="schedule.warmup",
         when=warms_up_too_long,
         why="its scheduler asserts that the warm-up is shorter than the decay",
+        finds=shorter_warmup,
     ),
     Limit(
         key="data.kind",

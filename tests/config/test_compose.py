@@ -6,6 +6,7 @@ from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError, UsageError
 from llmtrain.config.repairs import Judge
 from llmtrain.config.rules import violations
+from llmtrain.planner.mending import LAUNCH
 from tests.config.composing import SHIPPED, Write, only, overrides, problems
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -52,6 +53,35 @@ def test_a_value_that_is_none(argument: str, message: str, repair: str) -> None:
     assert (message, f"command line: {argument}") == (problem.message, problem.where)
     assert overrides(problem) == [repair]
     assert problem.repairs[0].why == "the recipe's own value"
+
+
+@pytest.mark.parametrize(
+    ("words", "repairs"),
+    [
+        (("recipe=deepseek-v3", "parallel.pp=8"), ["parallel.pp=16"]),
+        (
+            ("recipe=gpt-tiny", "parallel.layers_per_stage=[1,1]"),
+            ["parallel.layers_per_stage=null"],
+        ),
+        (("recipe=llama3-8b", "optim.zero=0"), ["optim.zero=1"]),
+        (
+            ("recipe=llama2-7b", "recompute={kind: selective, modules: []}"),
+            ["recompute.modules=[core_attn]", "recompute.kind=none", "recompute.kind=full"],
+        ),
+        (("recipe=llama2-7b", "optim.quantized_weights=true"), ["optim.quantized_weights=false"]),
+    ],
+)
+def test_a_concern_that_contradicts_itself_is_mended(
+    words: tuple[str, ...], repairs: list[str]
+) -> None:
+    """By what it proposes, and by the recipe's own values of what was changed; all are launched."""
+    with pytest.raises(RecipeError) as caught:
+        compose(words, (), LAUNCH)
+    (problem,) = caught.value.problems
+
+    assert overrides(problem) == repairs
+    for repair in problem.repairs:
+        assert LAUNCH.accepts(compose([*words, *repair.overrides]))
 
 
 def test_2000_gpus() -> None:
