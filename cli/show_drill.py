@@ -25,3 +25,8 @@ def show_drill(drill: Drill, console: Console) -> None:
         found = drill.comparison
         same = "the same" if found.exact else f"apart by {found.difference:.2g} at the most"
         console.print(f"losses of {found.steps} steps with and without the faults: {same}")
+        if not found.exact:
+            console.print(
+                f"before the first fault they are apart by {found.noise:.2g}; "
+                f"{found.allowed:.2g} would pass"
+            )

@@ -13,7 +13,6 @@ from llmtrain.launchers.schedulers.slurm_time import lead_seconds
 from llmtrain.planner.plan import Plan
 from llmtrain.runs.drill.hands import Hands, Local, OnSlurm
 from llmtrain.runs.drill.rehearsal import Comparison, Rehearsal, Rehearsed
-from llmtrain.runs.drill.scaled import small
 from llmtrain.runs.folder import make_folder, runs_root
 
 
@@ -33,7 +32,8 @@ class Drill:
     @property
     def passed(self) -> bool:
         """Whether the run survived everything, with the losses that it would have had."""
-        close = self.comparison is not None and self.comparison.difference <= small().tolerance
+        found = self.comparison
+        close = found is not None and found.difference <= found.allowed
         return close and all(each.passed for each in self.rehearsed)
 
     def as_json(self) -> dict[str, Any]:
@@ -46,6 +46,8 @@ class Drill:
             "compared_steps": found.steps if found else None,
             "largest_difference": found.difference if found else None,
             "exact": found.exact if found else None,
+            "noise": found.noise if found else None,
+            "allowed_difference": found.allowed if found else None,
             "asked_lead_seconds": self.asked_seconds,
         }
 

@@ -51,6 +51,14 @@ class Comparison:
     """Steps that both have."""
     difference: float
     """Largest difference of their losses, of the repeated steps too; nats per token."""
+    noise: float
+    """The same over the steps before the first fault: what two runs differ by without one."""
+
+    @property
+    def allowed(self) -> float:
+        """How far a resume may be off: several times the noise, within bounds."""
+        rules = small().tolerance
+        return min(rules["most"], max(rules["least"], rules["times"] * self.noise))
 
     @property
     def exact(self) -> bool:
@@ -65,6 +73,7 @@ class Rehearsal:
         """Nothing is started yet."""
         self._folder, self._hands, self._say = folder, hands, say
         self._loaded = 0
+        self._unharmed: int | None = None
 
     def faults(self, ranks: int, nodes: int) -> Iterator[Rehearsed]:
         """Start the run and make one fault after the other; the last one ends it."""
@@ -92,6 +101,8 @@ class Rehearsal:
         known, begun = life(self._folder), time.monotonic()
         before = saved = newest_checkpoint(self._folder)
         when: float | None = None
+        if self._unharmed is None:
+            self._unharmed = max(steps_of(self._folder))
         act()
         while life(self._folder) == known:
             if newest_checkpoint(self._folder) != saved:
@@ -135,8 +146,13 @@ class Rehearsal:
         hands.end()
         mine, others = all_losses(self._folder), all_losses(undisturbed)
         common = [step for step in mine if step in others]
-        apart = [abs(loss - others[step][-1]) for step in common for loss in mine[step]]
-        return Comparison(steps=len(common), difference=max(apart, default=float("inf")))
+        apart = {step: [abs(loss - others[step][-1]) for loss in mine[step]] for step in common}
+        before = [each[0] for step, each in apart.items() if step <= (self._unharmed or 0)]
+        return Comparison(
+            steps=len(common),
+            difference=max(map(max, apart.values()), default=float("inf")),
+            noise=max(before, default=0.0),
+        )
 
     def _far_enough(self) -> bool:
         saved = newest_checkpoint(self._folder)

@@ -29,8 +29,8 @@ class Small:
     """Keys of the model that are replaced."""
     hang: dict[str, Any]
     """Keys of ``hang``."""
-    tolerance: float
-    """Nats by which losses may differ where kernels are not deterministic."""
+    tolerance: dict[str, float]
+    """``times`` the noise, but ``least`` and ``most`` in nats: how far losses may be apart."""
 
 
 @cache

@@ -35,6 +35,11 @@ KILLED = Rehearsed(
 )
 
 
+def apart(difference: float, noise: float = 0.0) -> Comparison:
+    """Two runs whose losses differ by so much, and before the first fault by so much."""
+    return Comparison(steps=33, difference=difference, noise=noise)
+
+
 @pytest.fixture
 def drilled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the drill finds, and which plan it was asked to rehearse."""
@@ -55,7 +60,7 @@ def drilled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_a_drill_that_passes(cli: Cli, drilled: dict[str, Any]) -> None:
     """Everything in a table; the small plan was rehearsed."""
-    drilled |= {"rehearsed": (WARNED,), "comparison": Comparison(steps=33, difference=0.0)}
+    drilled |= {"rehearsed": (WARNED,), "comparison": apart(0.0)}
     said = cli("drill", "recipe=gpt-tiny")
 
     assert said.status == 0
@@ -64,11 +69,23 @@ def test_a_drill_that_passes(cli: Cli, drilled: dict[str, Any]) -> None:
     assert drilled["plan"].recipe.model.name == "drill"
 
 
+def test_a_resume_within_the_noise_of_the_run_passes(cli: Cli, drilled: dict[str, Any]) -> None:
+    """Two runs that nothing happens to are nearly as far apart; both figures are printed."""
+    drilled |= {"rehearsed": (WARNED,), "comparison": apart(0.001, noise=0.0004)}
+    said = cli("drill", "recipe=gpt-tiny")
+
+    assert said.status == 0
+    assert "with and without the faults: apart by 0.001 at the most" in said.out
+    assert "before the first fault they are apart by 0.0004; 0.004 would pass" in said.out
+
+
 @pytest.mark.parametrize(
     ("rehearsed", "comparison"),
     [
         ((WARNED, KILLED), None),
-        ((WARNED,), Comparison(steps=33, difference=0.5)),
+        ((WARNED,), apart(0.5)),
+        ((WARNED,), apart(0.001)),
+        ((WARNED,), apart(0.03, noise=0.01)),
     ],
 )
 def test_a_drill_that_fails(

@@ -14,9 +14,14 @@ from llmtrain.runs.progress import newest_checkpoint, steps_of
 class Pretence:
     """A run that trains one step each time somebody looks, and saves every ten."""
 
-    def __init__(self, folder: Path, *, loads: int | None = None, wrong: float = 0.0) -> None:
-        """``loads``: what later lives go on from, if not the newest; ``wrong``: added to losses."""
-        self.folder, self.loads, self.wrong = folder, loads, wrong
+    def __init__(
+        self, folder: Path, *, loads: int | None = None, wrong: float = 0.0, noise: float = 0.0
+    ) -> None:
+        """``loads``: what later lives go on from, if not the newest.
+
+        ``wrong``: added to their losses; ``noise``: to all.
+        """
+        self.folder, self.loads, self.wrong, self.noise = folder, loads, wrong, noise
         self.done, self.lives, self.alive = 0, 0, False
         for name in ("control", "checkpoints"):
             (folder / name).mkdir(parents=True)
@@ -31,7 +36,7 @@ class Pretence:
         """A step."""
         if self.alive:
             self.done += 1
-            loss = 5 / self.done + (self.wrong if self.lives > 1 else 0)
+            loss = 5 / self.done + self.noise + (self.wrong if self.lives > 1 else 0)
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps({"step": self.done, "loss": loss}) + "\n")
             if self.done % 10 == 0:
@@ -123,8 +128,20 @@ def test_other_losses_are_told(tmp_path: Path) -> None:
     list(whole.faults(ranks=1, nodes=1))
     compared = whole.compare(tmp_path / "b", Pretence(tmp_path / "b"))
 
-    assert not compared.exact
+    assert not compared.exact and compared.noise == 0
     assert compared.difference == pytest.approx(0.25)
+    assert compared.difference > compared.allowed
+
+
+def test_what_runs_without_a_fault_differ_by_is_their_noise(tmp_path: Path) -> None:
+    """It widens what a resume may be off by; what comes after the first fault does not count."""
+    whole = Rehearsal(tmp_path / "a", Pretence(tmp_path / "a", wrong=0.25), lambda says: None)
+    list(whole.faults(ranks=1, nodes=1))
+    compared = whole.compare(tmp_path / "b", Pretence(tmp_path / "b", noise=0.0005))
+
+    assert compared.noise == pytest.approx(0.0005)
+    assert compared.difference == pytest.approx(0.2495)
+    assert compared.allowed == pytest.approx(0.005)
 
 
 def test_a_run_that_ends_by_itself_is_an_error(tmp_path: Path) -> None:
