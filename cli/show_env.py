@@ -19,14 +19,24 @@ WIDE = 150
 
 
 def show_environment(found: Environment, console: Console) -> None:
-    """Name, value, where it was set, reason, source."""
+    """Name, value, where it was set, reason, source; then what else is known of the fabric."""
     if console.width < WIDE:
-        for each in found.variables:
-            console.print(Text.assemble((each.name, "bold"), f"={each.value}"), soft_wrap=True)
-            console.print(Text(f"  {each.where}: {each.reason}"), soft_wrap=True)
-            if each.read_in:
-                console.print(Text(f"  source: {each.read_in}"), soft_wrap=True)
-        return
+        _list_variables(found, console)
+    else:
+        _tabulate_variables(found, console)
+    for note in found.notes:
+        console.print(Text(note), soft_wrap=True)
+
+
+def _list_variables(found: Environment, console: Console) -> None:
+    for each in found.variables:
+        console.print(Text.assemble((each.name, "bold"), f"={each.value}"), soft_wrap=True)
+        console.print(Text(f"  {each.where}: {each.reason}"), soft_wrap=True)
+        if each.read_in:
+            console.print(Text(f"  source: {each.read_in}"), soft_wrap=True)
+
+
+def _tabulate_variables(found: Environment, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("name", "value", "set by", "reason", "source"):
         table.add_column(name, overflow="fold", no_wrap=name == "name")
@@ -50,6 +60,7 @@ def environment_json(found: Environment) -> dict[str, Any]:
         ],
         "missing": list(found.missing),
         "warnings": list(found.warnings),
+        "notes": list(found.notes),
     }
 
 

@@ -31,6 +31,8 @@ class Environment:
     """Recipe keys without which the launch is refused, for example ``site.env.NCCL_IB_HCA``."""
     warnings: tuple[str, ...] = ()
     """What was left out because only the site knows its value."""
+    notes: tuple[str, ...] = ()
+    """What else is known of the cluster's fabric: its rails, what not to set there, its speed."""
 
 
 def environment(recipe: Recipe, program: Program) -> Environment:
@@ -47,6 +49,7 @@ def environment(recipe: Recipe, program: Program) -> Environment:
         variables=tuple(found[name] for name in sorted(found)),
         missing=tuple(f"site.env.{name}" for name in required),
         warnings=tuple(_left_out(name, facts[name]) for name in gaps if name not in required),
+        notes=_notes(recipe.cluster),
     )
 
 
@@ -65,7 +68,14 @@ def of_place(cluster: Cluster, site: Site) -> Environment:
     return Environment(
         variables=tuple(found[name] for name in sorted(found)),
         warnings=tuple(text for text in warnings if text.split()[0] not in found),
+        notes=_notes(cluster),
     )
+
+
+def _notes(cluster: Cluster) -> tuple[str, ...]:
+    said = {"rails": cluster.network.rails, "nccl-tests reach": cluster.expected}
+    found = [f"{what}: {text}" for what, text in said.items() if text]
+    return (*found, *(f"not to be set here: {text}" for text in cluster.avoid))
 
 
 def applies(fact: EnvFact, recipe: Recipe) -> bool:

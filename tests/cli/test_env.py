@@ -34,6 +34,17 @@ def test_show_a_cluster(cli: Cli) -> None:
     assert "CUDA_DEVICE_MAX_CONNECTIONS depends on the recipe" in done.err
 
 
+@pytest.mark.parametrize("words", [("cluster=aws-p5",), ("recipe=gpt3-175b", "cluster=aws-p5")])
+def test_what_else_is_known_of_a_fabric(cli: Cli, words: tuple[str, ...]) -> None:
+    """Its rails, what nccl-tests reach there, and what not to set."""
+    notes = json.loads(cli("env", "show", *words, "--json").out)["notes"]
+
+    assert notes[0].startswith("rails: four EFA per GPU")
+    assert notes[1].startswith("nccl-tests reach: Two nodes: 479 GB/s")
+    assert "not to be set here: RDMAV_FORK_SAFE" in notes
+    assert all(note in cli("env", "show", *words).out for note in notes)
+
+
 @pytest.mark.parametrize("form", ["json", "enroot", "docker", "apptainer", "export", "table"])
 def test_formats(cli: Cli, form: str) -> None:
     """The same variables in each."""
