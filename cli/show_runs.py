@@ -51,6 +51,7 @@ def show_run(state: State, detail: Detail, console: Console) -> None:
         ("tokens/s", speed),
         *_measured(state, detail),
         ("checkpoint", checkpoint + _saved(detail)),
+        ("resumed", _repeated(detail)),
         ("folder", str(state.path)),
         ("error", state.error or ""),
     ]
@@ -63,7 +64,7 @@ def show_run(state: State, detail: Detail, console: Console) -> None:
         console.print(curve)
 
 
-OPTIONAL = ("step time", "off plan", "MFU", "left", "memory", "silent")
+OPTIONAL = ("step time", "off plan", "MFU", "left", "memory", "silent", "resumed")
 """Rows that are left out where nothing is known."""
 
 
@@ -118,6 +119,16 @@ def _saved(detail: Detail) -> str:
     when = "" if detail.checkpoint_time is None else f" at {detail.checkpoint_time[:19]}"
     took = "" if detail.checkpoint_seconds is None else f", {detail.checkpoint_seconds:.1f} s"
     return when + took
+
+
+def _repeated(detail: Detail) -> str:
+    if detail.repeated_difference is None:
+        return ""
+    apart = detail.repeated_difference
+    same = (
+        "with the same losses" if apart == 0 else f"their losses apart by {apart:.2g} at the most"
+    )
+    return f"{detail.repeated_steps} steps were trained again, {same}"
 
 
 def _left(state: State) -> str:

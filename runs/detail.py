@@ -11,6 +11,7 @@ from llmtrain.runs.events import json_lines
 from llmtrain.runs.folder import read_plan
 from llmtrain.runs.lives import Life, lives
 from llmtrain.runs.metrics import rows
+from llmtrain.runs.progress import repeated
 from llmtrain.runs.state import TAIL_BYTES, State
 
 WINDOW = 50
@@ -55,6 +56,10 @@ class Detail:
     """When it was complete."""
     silent_seconds: float | None
     """Since the last step, while it runs."""
+    repeated_steps: int
+    """Steps that were trained again after a resume."""
+    repeated_difference: float | None
+    """Largest difference of their losses, nats per token; 0: exact."""
 
     def as_json(self) -> dict[str, Any]:
         """The same for ``--json``."""
@@ -68,15 +73,16 @@ def read_detail(state: State) -> Detail:
     last: Mapping[str, Any] = steps[-1] if steps else {}
     measured = _median([row.get("step_seconds") for row in steps])
     planned = _number(plan.get("step_seconds"))
-    saved = _last_checkpoint(state.path)
+    saved, parts = _last_checkpoint(state.path), lives(state.path)
     running = state.status == "running"
+    again, apart = repeated(state.path) if len(parts) > 1 else (0, None)
     return Detail(
         median_step_seconds=measured,
         planned_step_seconds=planned,
         deviation=measured / planned - 1 if measured and planned else None,
         computing=_computing(steps, plan),
         slow_ranks=_slow_ranks(last),
-        stragglers=stragglers(lives(state.path)[-1:]),
+        stragglers=stragglers(parts[-1:]),
         mfu=mfu(steps, plan),
         planned_mfu=_number(plan.get("mfu")),
         left_seconds=_left(state, measured) if running else None,
@@ -85,6 +91,8 @@ def read_detail(state: State) -> Detail:
         checkpoint_seconds=_number(saved.get("seconds")),
         checkpoint_time=saved.get("time"),
         silent_seconds=_silent(state.path) if running and steps else None,
+        repeated_steps=again,
+        repeated_difference=apart,
     )
 
 

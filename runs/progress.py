@@ -43,6 +43,15 @@ def all_losses(folder: Path) -> dict[int, list[float]]:
     return found
 
 
+def repeated(folder: Path) -> tuple[int, float | None]:
+    """Steps that a later life has trained again, and the largest difference of their losses.
+
+    Nats per token; 0: the resumes were exact, None: nothing was trained again.
+    """
+    again = [seen for seen in all_losses(folder).values() if len(seen) > 1]
+    return len(again), max((max(seen) - min(seen) for seen in again), default=None)
+
+
 def losses(folder: Path) -> list[tuple[int, float]]:
     """Step and loss of every step; after a resume the last value of a step counts."""
     return sorted((step, seen[-1]) for step, seen in all_losses(folder).items())

@@ -80,6 +80,7 @@ def test_one_run_as_json(cli: Cli, runs: tuple[str, str]) -> None:
         "slow_ranks": [],
         "stragglers": [],
         "memory_by_stage": [],
+        "repeated_steps": 0,
     }
     found = json.loads(cli("status", "beta", "--json").out)
 

@@ -82,6 +82,21 @@ def test_a_run_that_has_ended(detail_of: Callable[..., Detail]) -> None:
     assert (found.left_seconds, found.silent_seconds) == (None, None)
 
 
+@pytest.mark.parametrize(("second", "apart"), [(2.0, 0.0), (2.5, 0.5)])
+def test_how_exact_a_resume_was(run_with: RunWith, second: float, apart: float) -> None:
+    """Steps that two lives have trained tell: by how much their losses differ."""
+    folder = run_with()
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    seen = [(1, 4.0), (2, 3.0), (3, 2.0), (2, 3.0), (3, second), (4, 1.0)]
+    lines = [json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in seen]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    for kind in ("launched", "started", "launched", "resumed"):
+        note(folder, kind)
+    found = read_detail(read_state(folder))
+
+    assert (found.repeated_steps, found.repeated_difference) == (2, apart)
+
+
 def test_metrics_of_a_hostile_name(run_with: RunWith) -> None:
     """Quotes and line ends in a label are escaped; what is not known is left out."""
     folder = run_with()
