@@ -7,6 +7,7 @@ import typer
 from llmtrain.cli.options import Arguments, AsJson, Recipes, folders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from llmtrain.config.recipe import Recipe
@@ -47,11 +48,25 @@ def doctor(
         raise typer.BadParameter("--reason goes with --exclude")
     else:
         _check(recipe, root, as_json=as_json)
+        if not as_json:
+            _say_next(arguments or ())
+
+
+def _say_next(arguments: "Sequence[str]") -> None:
+    import shlex
+
+    from llmtrain.cli.answer import err
+
+    if arguments:
+        err().print(f"run:    llmtrain run {shlex.join(arguments)} --dry-run")
+    else:
+        err().print("list:   llmtrain recipes  (doctor recipe=NAME: by what its cluster promises)")
 
 
 def _leave_out(
     root: "Path", listed: str, reason: str | None, days: float, *, as_json: bool
 ) -> None:
+    import shlex
     from datetime import UTC, datetime, timedelta
 
     from llmtrain.cli.answer import err, out, print_json, print_warnings
@@ -72,8 +87,11 @@ def _leave_out(
     found = alive(root)
     if as_json:
         print_json([each.as_json() for each in found])
-    for each in () if as_json else found:
+        return
+    for each in found:
         out().print(f"without {each}")
+    if days:
+        err().print(f"undo:   llmtrain doctor --exclude {shlex.quote(listed)} --days 0")
 
 
 def _nodes(listed: str, reason: str | None, days: float) -> tuple[str, ...]:

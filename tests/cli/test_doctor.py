@@ -17,6 +17,10 @@ def test_this_machine(cli: Cli) -> None:
     assert found["host"] == found["facts"]["host"]
     assert {"open_files", "clock_seconds"} <= {each["check"] for each in found["findings"]}
     assert cli("doctor").out.rstrip().endswith("checks passed")
+    assert "llmtrain recipes" in cli("doctor").err
+    assert (
+        cli("doctor", "recipe=gpt-tiny").err == "run:    llmtrain run recipe=gpt-tiny --dry-run\n"
+    )
 
 
 def test_a_machine_that_is_not_what_was_promised(cli: Cli) -> None:
