@@ -10,6 +10,8 @@ from .gpus import GpuFacts
 from .ports import judge_ports
 from .promise import Limits, Promise
 
+ON = {True: "on", False: "off", None: "not known"}
+
 
 def judge(facts: Facts, promise: Promise) -> list[Finding]:
     """Every check that makes sense of what was promised; the worst first."""
@@ -67,7 +69,8 @@ def _one_gpu(gpu: GpuFacts, limits: Limits) -> Iterator[Finding]:
     width = gpu.pcie_width
     wide = None if width is None else width >= limits["pcie_width"]["value"]
     yield finding(limits, "pcie_width", wide, f"{where}: PCIe x{shown(width)}")
-    yield finding(limits, "persistence", gpu.persistent, f"{where}: persistence mode")
+    says = f"{where}: persistence mode {ON[gpu.persistent]}"
+    yield finding(limits, "persistence", gpu.persistent, says)
 
 
 def _health(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -79,7 +82,9 @@ def _health(facts: Facts, limits: Limits) -> Iterator[Finding]:
     good = None if state in (None, "N/A") else state == limits["fabric"]["value"]
     yield finding(limits, "fabric", good, f"NVSwitch fabric: {shown(state)}")
     low = graphics.slowdown
-    says = f"clocks are held low: {', '.join(low)}" if low else "no slowdown by the board"
+    says = (
+        f"clocks held low by the board: {shown(low if low is None else ', '.join(low) or 'none')}"
+    )
     yield finding(limits, "slowdown", None if low is None else not low, says)
     yield _xids(facts, limits)
 

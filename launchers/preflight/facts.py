@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     """Its GPUs."""
     nics: tuple[NicFacts, ...]
     """RDMA devices."""
-    peer_memory: bool
+    peer_memory: bool | None
     """GPUs and NICs can exchange memory by a module of the kernel."""
     locked_memory: int
     """Bytes a process may lock; -1: all."""
@@ -130,10 +130,13 @@ def _joined(machine: Machine, port: str) -> bool | None:
     return any(key & 0x8000 for key in known) if known else None
 
 
-def _peer_memory(machine: Machine) -> bool:
-    modules = machine.text("proc/modules") or ""
-    loaded = re.search(r"^(?:nvidia_peermem|nv_peer_mem) ", modules, re.MULTILINE)
-    return bool(loaded) or bool(machine.names("sys/kernel/mm/memory_peers"))
+def _peer_memory(machine: Machine) -> bool | None:
+    if machine.names("sys/kernel/mm/memory_peers"):
+        return True
+    modules = machine.text("proc/modules")
+    if modules is None:
+        return None
+    return bool(re.search(r"^(?:nvidia_peermem|nv_peer_mem) ", modules, re.MULTILINE))
 
 
 def _folder(path: Path) -> Path | None:

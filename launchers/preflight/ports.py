@@ -61,7 +61,12 @@ def _one_nic(nic: NicFacts, promise: Promise) -> Iterator[Finding]:
 
 
 def _transfer(facts: Facts, limits: Limits) -> Iterator[Finding]:
-    says = "GPU memory for NICs" if facts.peer_memory else "no peer memory module; DMA-BUF, or slow"
+    ways = {
+        True: "GPU memory for NICs",
+        False: "no peer memory module; DMA-BUF, or slow",
+        None: "module of peer memory: not known",
+    }
+    says = ways[facts.peer_memory]
     yield finding(limits, "peer_memory", facts.peer_memory, says)
     locked = facts.locked_memory
     says = "unlimited" if locked < 0 else f"{locked} bytes: `ulimit -l unlimited`"

@@ -234,6 +234,24 @@ def test_tools_that_are_not_there(judged: Judge) -> None:
     assert set(found.values()) == {"unknown"}
 
 
+def test_what_is_not_known_is_not_said_to_be_well(tree: Path, cluster: Cluster) -> None:
+    """Where nothing can be read, every finding that is no verdict says that."""
+    gpus = f"0, NVIDIA H100 80GB HBM3, {'[N/A], ' * 5}550.54.15\n"
+    nothing: dict[str, str] = {}
+    for known in (nothing, {SMI: gpus}):
+
+        def run(words: Sequence[str], known: Mapping[str, str] = known) -> str | None:
+            return known.get(" ".join(words))
+
+        machine = Machine(root=tree / "empty", run=run)
+        found = judge(read_facts(machine), promise_of(cluster, room={}))
+        unknown = {each.check: each.says for each in found if each.level == "unknown"}
+
+        assert {"slowdown", "row_remap", "governor", "peer_memory"} <= unknown.keys()
+        for check, says in unknown.items():
+            assert any(word in says for word in ("not known", "cannot be read")), (check, says)
+
+
 def test_a_machine_without_a_promise() -> None:
     """This one, whatever it is: nothing is read wrong, and nothing stops it."""
     room = {"/": ("disk_checkpoints", 0)}
