@@ -16,25 +16,22 @@ def judge_buses(facts: Facts, promise: Promise) -> Iterator[Finding]:
     limits, pcie = promise.limits, facts.pcie
     if not facts.graphics.gpus:
         return
-    names = (
-        {nic.name for nic in fabric_nics(facts, promise)} if promise.network in LAYERS else set()
-    )
+    fabric = fabric_nics(facts, promise) if promise.network in LAYERS else []
+    names = {nic.name for nic in fabric if nic.state == "ACTIVE"}
     nics = [each for each in pcie.nics if each.name in names]
     # A GPU at rest lowers its rate: that alone says nothing.
-    yield joint(
-        limits, "gpu_pcie", "GPU's PCIe", {each.name: _link(each, True) for each in pcie.gpus}
-    )
+    links = {each.name: _link(each, rests=True) for each in pcie.gpus}
+    yield joint(limits, "gpu_pcie", "GPU's PCIe", links)
     yield _generation(facts, promise)
-    if names:
-        yield joint(
-            limits, "nic_pcie", "NIC's PCIe", {each.name: _link(each, False) for each in nics}
-        )
+    if nics:
+        links = {each.name: _link(each, rests=False) for each in nics}
+        yield joint(limits, "nic_pcie", "NIC's PCIe", links)
     if not pcie.virtual:
         yield _numa(facts, nics, limits)
         yield from _detours(facts, limits)
 
 
-def _link(each: Device, rests: bool) -> tuple[bool | None, str]:
+def _link(each: Device, *, rests: bool) -> tuple[bool | None, str]:
     if None in (each.lanes, each.most_lanes, each.gt_per_s, each.most_gt_per_s):
         return None, "not known"
     says = f"{each.gt_per_s:g} GT/s x{each.lanes} of {each.most_gt_per_s:g} GT/s x{each.most_lanes}"

@@ -46,18 +46,22 @@ def _nics(facts: Facts, promise: Promise) -> Iterator[Finding]:
         yield from _one_nic(nic, promise)
     if layer:
         # A port that nobody needs may be without a cable.
-        yield from _links(active if enough else fabric, promise)
+        yield _physical(active if enough else fabric, limits)
+        yield from _links(active, promise)
         yield from _losses(facts, fabric, limits)
 
 
-def _links(nics: list[NicFacts], promise: Promise) -> Iterator[Finding]:
-    limits = promise.limits
+def _physical(nics: list[NicFacts], limits: Limits) -> Finding:
     wanted = limits["phys_state"]["value"]
     states = {
         each.name: (each.phys_state == wanted if each.phys_state else None, shown(each.phys_state))
         for each in nics
     }
-    yield joint(limits, "phys_state", "physical state", states)
+    return joint(limits, "phys_state", "physical state", states)
+
+
+def _links(nics: list[NicFacts], promise: Promise) -> Iterator[Finding]:
+    limits = promise.limits
     mtus = {each.name: _reaches(each.mtu_bytes, each.most_mtu_bytes) for each in nics}
     yield joint(limits, "mtu", "MTU", mtus)
     if promise.network == "roce":

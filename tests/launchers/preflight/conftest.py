@@ -110,7 +110,7 @@ HOST = {
     "sys/devices/system/node/node0/cpulist": "0-55",
     "sys/devices/system/node/node1/cpulist": "56-111",
     "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never",
-    "etc/systemd/logind.conf": "[Login]\n#KillUserProcesses=no\nRemoveIPC=no",
+    "etc/systemd/logind.conf": "[Login]\n#RemoveIPC=yes\nRemoveIPC=no",
 }
 """Files of bare metal with two NUMA nodes."""
 

@@ -41,6 +41,20 @@ def test_what_the_kernel_says_of_a_port(judged: Judge, tree: Path, check: str) -
     assert "mlx5_5" in found[0].says
 
 
+def test_a_port_that_nobody_needs(judged: Judge, tree: Path) -> None:
+    """May be without a cable; where too few are active, its state says why."""
+    for name, text in (
+        ("link_layer", "InfiniBand"),
+        ("state", "1: DOWN"),
+        ("phys_state", "2: Polling"),
+    ):
+        put(tree, f"{PORT.format(8)}/{name}", text)
+    assert bad(judged()) == {}
+
+    put(tree, f"{PORT.format(5)}/state", "1: DOWN")
+    assert bad(judged()) == {"nic_count": "stop", "phys_state": "warn"}
+
+
 def test_ports_of_the_wrong_kind(judged: Judge, tree: Path) -> None:
     """Ethernet where InfiniBand is promised: both what there is and what is active fall short."""
     put(tree, PORT.format(5) + "/link_layer", "Ethernet")
