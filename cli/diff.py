@@ -16,7 +16,8 @@ Which = Annotated[
 
 def diff(a: Which, b: Which, as_json: AsJson = False, recipes: Recipes = None) -> None:
     """Compare two recipes or runs: what changes the experiment, what only maps it."""
-    from llmtrain.cli.answer import out, print_json
+    from llmtrain.cli.answer import err, out, print_json
+    from llmtrain.cli.footer import print_footer_of_pair
     from llmtrain.cli.show_diff import show_diff
     from llmtrain.runs.diff import differences
     from llmtrain.runs.named import named
@@ -38,3 +39,4 @@ def diff(a: Which, b: Which, as_json: AsJson = False, recipes: Recipes = None) -
         )
     else:
         show_diff(first.name, second.name, found, made, out())
+        print_footer_of_pair(second, err())

@@ -1,12 +1,13 @@
 """What ``llmtrain resume`` looks at and says before it starts anything."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from typer import Exit
 
-from llmtrain.cli.answer import out, print_json, print_warnings
+from llmtrain.cli.answer import err, out, print_json, print_warnings
 from llmtrain.cli.launching import prepared
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import LaunchError, PlanError
@@ -20,6 +21,7 @@ from llmtrain.planner.plan import make_plan
 from llmtrain.runs.checkpoints.check import Check
 from llmtrain.runs.checkpoints.stored import Stored
 from llmtrain.runs.diff import differences
+from llmtrain.runs.folder import spoken
 from llmtrain.runs.going_on import lead, read_check, refill, require_ended, require_loads
 
 
@@ -35,8 +37,18 @@ def show_check(folder: Path, changes: Sequence[str], *, as_json: bool) -> None:
         print_json({"run": folder.name, **found.as_json()})
     else:
         out().print("\n".join(said(found)))
+        _say_next(folder, changes, loads=found.verdict.loads)
     if not found.verdict.loads:
         raise Exit(LaunchError.status)
+
+
+def _say_next(folder: Path, changes: Sequence[str], *, loads: bool) -> None:
+    if loads:
+        err().print(
+            f"go on:  llmtrain resume {' '.join((spoken(folder), *map(shlex.quote, changes)))}"
+        )
+    else:
+        err().print(f"status: llmtrain status {spoken(folder)}")
 
 
 def begin(folder: Path, changes: Sequence[str], console: Console) -> None:

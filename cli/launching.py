@@ -18,7 +18,7 @@ from llmtrain.launchers.provenance import provenance
 from llmtrain.launchers.schedulers.local import quoted, require_here
 from llmtrain.launchers.secrets import known_values
 from llmtrain.planner.plan import Plan, plan_json
-from llmtrain.runs.excluded import Entry, alive
+from llmtrain.runs.excluded import Entry, alive, damaged
 from llmtrain.runs.folder import make_folder, runs_root, spoken
 from llmtrain.runs.operate import run_here
 from llmtrain.runs.plot import plot
@@ -71,7 +71,8 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
         show_launch(launch, out())
         for each in excluded(plan):
             out().print(f"submitted without {each}")
-    print_warnings(launch.warnings, err())
+    bad = damaged(runs_root(plan.recipe.site)) if plan.recipe.site.scheduler == "slurm" else ()
+    print_warnings((*launch.warnings, *bad), err())
 
 
 def excluded(plan: Plan) -> tuple[Entry, ...]:

@@ -99,7 +99,7 @@ def cause_json(
     }
 
 
-def print_footer(cause: Cause, advice: Advice, folder: Path, console: Console) -> None:
+def print_next(cause: Cause, advice: Advice, folder: Path, console: Console) -> None:
     """What to type next."""
     name = spoken(folder)
     rank = "" if cause.rank is None else f" --rank {cause.rank}"

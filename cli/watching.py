@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from llmtrain.cli.answer import err, out, print_json
-from llmtrain.cli.footer import print_footer
+from llmtrain.cli.footer import print_footer, print_footer_of_runs
 from llmtrain.cli.show_runs import show_run, show_runs
 from llmtrain.runs import prometheus
 from llmtrain.runs.detail import read_detail
@@ -43,10 +43,9 @@ def show(shown: Shown, *, as_json: bool) -> None:
         _print_json(shown, states)
         return
     _print(shown, states, out())
-    if shown.folder is not None:
-        print_footer(states[0], err())
-    elif older:
+    if older:
         err().print(f"{older} older runs: llmtrain status --all")
+    _footer(shown, states)
 
 
 def watching(shown: Shown) -> None:
@@ -71,6 +70,14 @@ def watching(shown: Shown) -> None:
             time.sleep(WATCH_SECONDS)
     if console.is_terminal:
         _print(shown, states, console)
+    _footer(shown, states)
+
+
+def _footer(shown: Shown, states: Sequence[State]) -> None:
+    if shown.folder is not None:
+        print_footer(states[0], err(), without="status")
+    else:
+        print_footer_of_runs(states, err())
 
 
 def _states(shown: Shown, *, everything: bool) -> tuple[list[State], int]:

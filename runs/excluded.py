@@ -2,11 +2,13 @@
 
 ``RUNS/.llmtrain-exclude.yaml``, one entry a line: a job adds the nodes that its preflight found not
 fit, ``llmtrain doctor --exclude`` any. The last entry of a node counts. It never changes a script's
-bytes: it is an option of the submission.
+bytes: it is an option of the submission. Many people's jobs read it: an entry that somebody has
+damaged is said and passed over, the others count.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.runs.hostlist import expand
+from llmtrain.runs.slurm import Unreachable, ask_slurm
 
 NAME = ".llmtrain-exclude.yaml"
 FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -47,24 +50,13 @@ class Entry:
 
 
 def entries(root: Path) -> tuple[Entry, ...]:
-    """The last entry of every node in the list of the runs under ``root``, alive or not.
+    """The last entry of every node in the list of the runs under ``root``, alive or not."""
+    return tuple({each.node: each for each in _listed(root)[0]}.values())
 
-    Raises:
-        LaunchError: if the list cannot be read.
-    """
-    path = root / NAME
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ()
-    try:
-        rows = yaml.safe_load(text) or []
-        found = [_entry(row) for row in rows]
-    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-        says = f"{path} is no exclude list: {' '.join(str(error).split())}"
-        hint = "an entry has node, reason, run, when and until; mend the line or delete the file"
-        raise LaunchError(Problem(code="exclude_list", says=says, hint=hint)) from error
-    return tuple({each.node: each for each in found}.values())
+
+def damaged(root: Path) -> tuple[str, ...]:
+    """What in that list cannot be read, with its line, and why."""
+    return tuple(_listed(root)[1])
 
 
 def alive(root: Path, now: datetime | None = None) -> tuple[Entry, ...]:
@@ -74,10 +66,26 @@ def alive(root: Path, now: datetime | None = None) -> tuple[Entry, ...]:
 
 
 def add(root: Path, entry: Entry) -> None:
-    """Append to the list of ``root``."""
+    """Append to the list of ``root``, below what somebody may have left without an end of line."""
     root.mkdir(parents=True, exist_ok=True)
-    with (root / NAME).open("a", encoding="utf-8") as file:
+    path = root / NAME
+    before = path.read_bytes()[-1:] if path.exists() else b""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("" if before in (b"", b"\n") else "\n")
         file.write(f"- {json.dumps(entry.as_json(), ensure_ascii=False)}\n")
+
+
+def strangers(nodes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that Slurm does not know: it refuses a job that is to leave one out.
+
+    None where there is no Slurm to ask.
+    """
+    try:
+        done = ask_slurm("sinfo", "--noheader", "--all", "--Node", "--format=%N")
+    except Unreachable:
+        return ()
+    known = set(done.stdout.split()) if done.returncode == 0 else set()
+    return tuple(node for node in nodes if node not in known) if known else ()
 
 
 def exclude_option(script: str, root: Path) -> tuple[str, ...]:
@@ -92,20 +100,55 @@ def exclude_option(script: str, root: Path) -> tuple[str, ...]:
     return (f"--exclude={','.join([*([own[1]] if own else []), *kept_out])}",)
 
 
-def _entry(row: Any) -> Entry:
-    return Entry(
-        node=_text(row["node"]),
-        reason=str(row.get("reason") or "no reason given"),
-        run=str(row.get("run") or ""),
-        when=_time(row.get("when") or row["until"]),
-        until=_time(row["until"]),
-    )
+def _listed(root: Path) -> tuple[list[Entry], list[str]]:
+    """All entries, one a node, and what is damaged."""
+    found: list[Entry] = []
+    bad: list[str] = []
+    path = root / NAME
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        text, bad = "", [f"{path} cannot be read: {error.strerror}"]
+    for number, block in _blocks(text):
+        try:
+            found += _entries(block)
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+            bad.append(f"{path}:{number} is no entry and is passed over: {_why(error)}")
+    return found, bad
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.,\[\]-]+", value):
-        raise ValueError(f"{value!r} is no name of a node")
-    return value
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Number of its first line, and text, of each entry; by hand it may have several lines."""
+    begin, lines = 0, text.splitlines()
+    for end in range(1, len(lines) + 1):
+        if end == len(lines) or re.match(r"\s*-\s|[^\s#]", lines[end]):
+            yield begin + 1, "\n".join(lines[begin:end])
+            begin = end
+
+
+def _entries(block: str) -> list[Entry]:
+    rows = yaml.safe_load(block) or []
+    if not isinstance(rows, list):
+        raise TypeError
+    return [
+        Entry(
+            node=node,
+            reason=str(row.get("reason") or "no reason given"),
+            run=str(row.get("run") or ""),
+            when=_time(row.get("when") or row["until"]),
+            until=_time(row["until"]),
+        )
+        for row in rows
+        for node in expand(str(row["node"]))
+    ]
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return str(error)
+    return "an entry is `- {node: …, reason: …, run: …, when: …, until: …}`"
 
 
 def _time(value: Any) -> datetime:

@@ -10,7 +10,7 @@ from llmtrain.config.errors import RunError
 from llmtrain.runs import slurm
 from llmtrain.runs.cache import cache_job, submit_cache
 from llmtrain.runs.events import note
-from llmtrain.runs.excluded import exclude_option
+from llmtrain.runs.excluded import damaged, exclude_option
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
@@ -38,6 +38,8 @@ def submit(folder: Path, console: Console) -> Submitted:
     """
     script = (folder / SCRIPT).read_text(encoding="utf-8")
     options = list(exclude_option(script, folder.parent))
+    for each in damaged(folder.parent):
+        console.print(f"warning: {each}")
     before = submit_cache(folder)
     if before:
         console.print(f"job {before.job} builds the index of the data first")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .buses import judge_buses
 from .facts import Facts
 from .finding import Finding, finding, shown, worst_first
 from .gpus import GpuFacts
 from .ports import judge_ports
 from .promise import Limits, Promise
+from .settings import judge_settings
+
+ON = {True: "on", False: "off", None: "not known"}
 
 
 def judge(facts: Facts, promise: Promise) -> list[Finding]:
@@ -16,6 +20,8 @@ def judge(facts: Facts, promise: Promise) -> list[Finding]:
     found = list(_host(facts, promise))
     if promise.device != "cpu":
         found += [*_gpus(facts, promise), *_health(facts, promise.limits)]
+        found += judge_buses(facts, promise)
+        found += judge_settings(facts.settings, facts.versions.get("nccl"), promise.limits)
     return worst_first([*found, *judge_ports(facts, promise)])
 
 
@@ -67,7 +73,8 @@ def _one_gpu(gpu: GpuFacts, limits: Limits) -> Iterator[Finding]:
     width = gpu.pcie_width
     wide = None if width is None else width >= limits["pcie_width"]["value"]
     yield finding(limits, "pcie_width", wide, f"{where}: PCIe x{shown(width)}")
-    yield finding(limits, "persistence", gpu.persistent, f"{where}: persistence mode")
+    says = f"{where}: persistence mode {ON[gpu.persistent]}"
+    yield finding(limits, "persistence", gpu.persistent, says)
 
 
 def _health(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -75,11 +82,21 @@ def _health(facts: Facts, limits: Limits) -> Iterator[Finding]:
     trouble = graphics.remap_trouble
     says = f"a row remapping is pending or has failed: {shown(trouble)}"
     yield finding(limits, "row_remap", None if trouble is None else not trouble, says)
+    rows = graphics.remapped_rows
+    few = None if rows is None else rows <= limits["remapped_rows"]["value"]
+    yield finding(limits, "remapped_rows", few, f"rows remapped on one GPU: {shown(rows)}")
+    most, counts = limits["ecc_corrected"]["value"], graphics.ecc_corrected
+    good = all(count <= most[kind] for kind, count in counts.items()) if counts else None
+    said = ", ".join(f"{count} of {kind.upper()}" for kind, count in counts.items())
+    says = f"corrected ECC errors of one GPU: {said or 'not known'}"
+    yield finding(limits, "ecc_corrected", good, says)
     state = graphics.fabric
     good = None if state in (None, "N/A") else state == limits["fabric"]["value"]
     yield finding(limits, "fabric", good, f"NVSwitch fabric: {shown(state)}")
     low = graphics.slowdown
-    says = f"clocks are held low: {', '.join(low)}" if low else "no slowdown by the board"
+    says = (
+        f"clocks held low by the board: {shown(low if low is None else ', '.join(low) or 'none')}"
+    )
     yield finding(limits, "slowdown", None if low is None else not low, says)
     yield _xids(facts, limits)
 

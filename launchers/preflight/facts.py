@@ -14,32 +14,10 @@ from typing import Any, NamedTuple
 
 from .gpus import GpuNode, read_gpus
 from .machine import Machine
+from .nics import NicFacts, changed, read_carriers, read_link_downs, read_nics
+from .pcie import PcieFacts, read_pcie
+from .settings import Settings, read_settings
 from .versions import read_versions
-
-HCA = "sys/class/infiniband"
-
-
-class NicFacts(NamedTuple):
-    """The first port of one RDMA device."""
-
-    name: str
-    """Device."""
-    state: str
-    """ACTIVE, DOWN, …"""
-    rate_gbit_per_s: float | None
-    """Of the port."""
-    link_layer: str
-    """InfiniBand or Ethernet."""
-    numa_node: int | None
-    """-1: the firmware does not say."""
-    link_downed: int | None
-    """Times since the counters were cleared."""
-    symbol_error: int | None
-    """Of the physical layer."""
-    receive_errors: int | None
-    """Packets with errors."""
-    joined: bool | None
-    """The port is a full member of a partition of the fabric."""
 
 
 class Facts(NamedTuple):
@@ -51,7 +29,15 @@ class Facts(NamedTuple):
     """Its GPUs."""
     nics: tuple[NicFacts, ...]
     """RDMA devices."""
-    peer_memory: bool
+    link_downs: tuple[tuple[str, float | None], ...] | None
+    """Network interface and age in hours of each loss of a link in the kernel's log."""
+    carriers: Mapping[str, int]
+    """By network interface, how often its link came or went while the node was read."""
+    pcie: PcieFacts
+    """The buses between them."""
+    settings: Settings
+    """What NCCL depends on."""
+    peer_memory: bool | None
     """GPUs and NICs can exchange memory by a module of the kernel."""
     locked_memory: int
     """Bytes a process may lock; -1: all."""
@@ -74,12 +60,17 @@ class Facts(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json`` and a job's record."""
-        gpus = self.graphics.gpus
-        graphics = {
-            **self.graphics._asdict(),
-            "gpus": None if gpus is None else [each._asdict() for each in gpus],
-        }
-        return {**self._asdict(), **graphics, "nics": [each._asdict() for each in self.nics]}
+        found: dict[str, Any] = _plain(self)
+        graphics = found.pop("graphics")
+        return {**found, **graphics}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def node_name() -> str:
@@ -89,11 +80,14 @@ def node_name() -> str:
 
 def read_facts(machine: Machine, folders: Sequence[Path] = ()) -> Facts:
     """Read the node; ``folders``: whose file systems are asked for room."""
-    graphics = read_gpus(machine)
+    before, graphics = read_carriers(machine), read_gpus(machine)
     return Facts(
         host=node_name(),
         graphics=graphics,
-        nics=tuple(_nic(machine, name) for name in machine.names(HCA)),
+        nics=read_nics(machine),
+        link_downs=read_link_downs(machine),
+        pcie=read_pcie(machine, graphics),
+        settings=read_settings(machine),
         peer_memory=_peer_memory(machine),
         locked_memory=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -104,36 +98,17 @@ def read_facts(machine: Machine, folders: Sequence[Path] = ()) -> Facts:
         free_bytes={str(each): free for each in folders if (free := _free(each)) is not None},
         read_only=tuple(str(each) for each in folders if _takes_no_file(each)),
         versions=read_versions(machine, graphics),
+        carriers=changed(before, read_carriers(machine)),
     )
 
 
-def _nic(machine: Machine, name: str) -> NicFacts:
-    port = f"{HCA}/{name}/ports/1"
-    rate = re.match(r"[\d.]+", machine.text(f"{port}/rate") or "")
-    return NicFacts(
-        name=name,
-        state=(machine.text(f"{port}/state") or "").rpartition(": ")[2],
-        rate_gbit_per_s=float(rate.group()) if rate else None,
-        link_layer=machine.text(f"{port}/link_layer") or "",
-        numa_node=machine.number(f"{HCA}/{name}/device/numa_node"),
-        link_downed=machine.number(f"{port}/counters/link_downed"),
-        symbol_error=machine.number(f"{port}/counters/symbol_error"),
-        receive_errors=machine.number(f"{port}/counters/port_rcv_errors"),
-        joined=_joined(machine, port),
-    )
-
-
-def _joined(machine: Machine, port: str) -> bool | None:
-    """The highest bit of a key says that the member is a full one."""
-    keys = [machine.text(f"{port}/pkeys/{name}") for name in machine.names(f"{port}/pkeys")]
-    known = [int(key, 16) for key in keys if key and re.fullmatch(r"0x[\da-fA-F]+", key)]
-    return any(key & 0x8000 for key in known) if known else None
-
-
-def _peer_memory(machine: Machine) -> bool:
-    modules = machine.text("proc/modules") or ""
-    loaded = re.search(r"^(?:nvidia_peermem|nv_peer_mem) ", modules, re.MULTILINE)
-    return bool(loaded) or bool(machine.names("sys/kernel/mm/memory_peers"))
+def _peer_memory(machine: Machine) -> bool | None:
+    if machine.names("sys/kernel/mm/memory_peers"):
+        return True
+    modules = machine.text("proc/modules")
+    if modules is None:
+        return None
+    return bool(re.search(r"^(?:nvidia_peermem|nv_peer_mem) ", modules, re.MULTILINE))
 
 
 def _folder(path: Path) -> Path | None:

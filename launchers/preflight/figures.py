@@ -109,7 +109,8 @@ def _pairs(nodes: Sequence[Figures], promise: Promise) -> Iterator[tuple[str, Fi
         best = max(each.bus_pairs.values())
         shown = ", ".join(f"{value:.0f} with {other}" for other, value in each.bus_pairs.items())
         good = best >= least if least else None
-        yield each.node, finding(limits, "bus_pair", good, f"GB/s: {shown}; {least} passes")
+        says = f"GB/s: {shown}; {least or 'no figure'} passes"
+        yield each.node, finding(limits, "bus_pair", good, says)
         if len(rates) > 2 and best < floor:
             says = f"GB/s: {shown}; the median is {usual:.0f}"
             yield each.node, finding(limits, "bus_pair_beside", False, says)

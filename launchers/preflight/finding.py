@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .promise import Limits
@@ -40,6 +40,20 @@ def finding(limits: Limits, check: str, good: bool | None, says: str) -> Finding
     limit = limits[check]
     level = "unknown" if good is None else "pass" if good else str(limit["level"])
     return Finding(check, level, says, limit["source"])
+
+
+def joint(
+    limits: Limits, check: str, what: str, found: Mapping[str, tuple[bool | None, str]]
+) -> Finding:
+    """One finding of several devices: those that are not well, else not known, are named."""
+    for good in (False, None):
+        some = {name: says for name, (each, says) in found.items() if each is good}
+        if some:
+            says = "; ".join(f"{name} {each}" for name, each in some.items())
+            return finding(limits, check, good, f"{what}: {says}")
+    return finding(
+        limits, check, True if found else None, f"{what}: {shown('well' if found else None)}"
+    )
 
 
 def shown(value: Any) -> str:

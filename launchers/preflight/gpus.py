@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .machine import Machine
@@ -45,6 +45,12 @@ class GpuNode(NamedTuple):
     """None: no nvidia-smi, or it does not answer."""
     remap_trouble: bool | None
     """A row remapping is pending or has failed."""
+    remapped_rows: int | None
+    """After uncorrectable errors, of the GPU with the most."""
+    ecc_corrected: Mapping[str, int]
+    """By kind of memory (dram, sram), of the GPU with the most, since the driver was loaded."""
+    pcie_generation: int | None
+    """That GPU and slot can, of the GPU with the least."""
     nvlinks: tuple[int, ...] | None
     """Active links of each GPU."""
     fabric: str | None
@@ -59,14 +65,18 @@ def read_gpus(machine: Machine) -> GpuNode:
     """Ask nvidia-smi and the kernel's log."""
     details = machine.run(("nvidia-smi", "-q"))
     query = ("nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader")
-    uptime = (machine.text("proc/uptime") or "").split(" ")[0]
     return GpuNode(
         gpus=_gpus(machine.run(query)),
         remap_trouble=_remap_trouble(details),
+        remapped_rows=max(
+            _numbers(details, r"Remapped Rows\s+Correctable.*\s+Uncorr.*?"), default=None
+        ),
+        ecc_corrected=_ecc_corrected(details),
+        pcie_generation=min(_numbers(details, r"PCIe Generation\s+Max\s*"), default=None),
         nvlinks=_nvlinks(machine.run(("nvidia-smi", "nvlink", "-s"))),
         fabric=_fabric(details),
         slowdown=_slowdown(details),
-        xids=_xids(machine.run(("dmesg",)), float(uptime) if uptime else None),
+        xids=_xids(machine.run(("dmesg",)), machine.uptime()),
     )
 
 
@@ -100,6 +110,20 @@ def _whole(text: str) -> int | None:
 def _remap_trouble(details: str | None) -> bool | None:
     said = re.findall(r"(?:Pending|Remapping Failure Occurred)\s*: (Yes|No)", details or "")
     return "Yes" in said if said else None
+
+
+def _numbers(details: str | None, before: str) -> list[int]:
+    return [int(each) for each in re.findall(rf"{before}: (\d+)", details or "")]
+
+
+def _ecc_corrected(details: str | None) -> dict[str, int]:
+    """Newer drivers count SRAM and DRAM apart; the sums over a GPU's life stand behind."""
+    parts = re.findall(r"Volatile\n(.*?)Aggregate", details or "", re.DOTALL)
+    counts = {
+        kind: [each for part in parts for each in _numbers(part, rf"{kind.upper()} Correctable\s*")]
+        for kind in ("dram", "sram")
+    }
+    return {kind: max(found) for kind, found in counts.items() if found}
 
 
 def _fabric(details: str | None) -> str | None:

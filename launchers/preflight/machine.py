@@ -44,6 +44,11 @@ class Machine(NamedTuple):
         text = self.text(path)
         return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
 
+    def uptime(self) -> float | None:
+        """Seconds since the kernel was started."""
+        text = (self.text("proc/uptime") or "").split(" ")[0]
+        return float(text) if text else None
+
     def names(self, path: str) -> list[str]:
         """What lies in a folder below the root."""
         try:

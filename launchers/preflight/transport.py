@@ -71,7 +71,8 @@ def _judged(
         says += "".join(f"; {cause}" for cause in causes(log, promise))
     yield finding(limits, "transport", good, says)
     if good and wanted.get("direct"):
-        says = f"GPU memory goes to the NICs {'by itself' if found.direct else 'through the host'}"
+        way = {True: "by itself", False: "through the host", None: "by a way that is not known"}
+        says = f"GPU memory goes to the NICs {way[found.direct]}"
         yield finding(limits, "gpu_direct", found.direct, says)
     if good and found.ports:
         says = f"NCCL uses {len(found.ports)} of {promise.nics} ports"

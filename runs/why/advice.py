@@ -1,7 +1,7 @@
 """What to do about a failure: the edit of the recipe that helps, if one is known to."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from llmtrain.config.files import read_recipe
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.mending import is_expressible
 from llmtrain.planner.plan import make_plan
+from llmtrain.runs.state import State
 from llmtrain.runs.why.cause import Cause
 from llmtrain.runs.why.patterns import book
 
@@ -38,11 +39,30 @@ class Advice:
 UNKNOWN = "no line of the logs is a failure that is known here; read the end of each rank's log"
 
 
-def advise(cause: Cause, folder: Path | None = None) -> Advice:
-    """What to do about ``cause``; ``folder``: the run's, if it is one."""
+WELL = {
+    "prepared": "it has not started",
+    "queued": "it waits in the queue",
+    "starting": "it is starting",
+    "running": "it is running, step {step} of {steps}",
+    "finished": "it has finished, step {step} of {steps}",
+    "stopped": "it was stopped, step {step} of {steps}",
+}
+"""By status, how a run stands of which no line is a failure; of the others one may be missing."""
+
+
+def standing(cause: Cause, state: State) -> Cause:
+    """Nothing has failed where no line is a failure and the run has not begun, or goes on."""
+    return replace(cause, kind="none") if cause.hit is None and state.status in WELL else cause
+
+
+def advise(cause: Cause, folder: Path | None = None, state: State | None = None) -> Advice:
+    """What to do about ``cause``; ``folder``: the run's, if it is one; ``state``: how it stands."""
     if cause.hit is None:
         nothing = cause.kind == "none"
         title = "nothing failed" if nothing else "unknown"
+        if nothing and state is not None and state.status in WELL:
+            how = WELL[state.status].format(step=state.step, steps=state.steps or "?")
+            title += f": {how}"
         do = "" if nothing else UNKNOWN
         return Advice(title=title, do=do, restart=False, exclude=None, edit=None)
     known, pattern = book().classes[cause.kind], cause.hit.pattern

@@ -13,7 +13,8 @@ def test_two_recipes(cli: Cli) -> None:
     done = cli("diff", "gpt3-5b", "gpt3-20b")
     lines = done.out.splitlines()
 
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.err.splitlines()[0]) == (0, "plan:   llmtrain plan recipe=gpt3-20b")
+    assert cli("diff", "gpt3-5b", "gpt3-20b", "--json").err == ""
     assert lines[0].split() == ["changes", "the", "experiment", "gpt3-5b", "gpt3-20b", "decides"]
     assert any(line.startswith("only maps it") for line in lines)
     assert lines[-1].endswith("change the experiment")
@@ -45,6 +46,7 @@ def test_two_runs(cli: Cli) -> None:
 
     assert "run.seed" in done.out
     assert "3.9.0" in done.out
+    assert done.err.splitlines()[0] == f"status: llmtrain status {beta.name}"
     assert done.out.endswith("2 keys differ, 1 of them changes the experiment\n")
 
 

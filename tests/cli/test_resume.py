@@ -23,6 +23,10 @@ def test_nothing_to_go_on_from(run: Path, cli: Cli) -> None:
     done = cli("resume", "mine", "--check")
 
     assert (done.status, done.out) == (0, "there is no checkpoint: it begins at step 1\n")
+    assert done.err == f"go on:  llmtrain resume {run.name}\n"
+    changed = cli("resume", "mine", "run.steps=4", "--check")
+    assert changed.err == f"go on:  llmtrain resume {run.name} run.steps=4\n"
+    assert cli("resume", "mine", "--check", "--json").err == ""
     assert (run / "events.jsonl").read_text() == before
 
 
@@ -38,6 +42,7 @@ def test_a_broken_checkpoint_is_refused(run: Path, cli: Cli) -> None:
 
     done = cli("resume", "mine", "run.steps=4")
     looked = cli("resume", "mine", "--check", "--json")
+    assert cli("resume", "mine", "--check").err == f"status: llmtrain status {run.name}\n"
 
     assert (done.status, done.err.splitlines()[-1]) == (5, f"error: {says}")
     assert (looked.status, json.loads(looked.out)["outcome"]) == (5, "no")

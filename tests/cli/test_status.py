@@ -100,7 +100,17 @@ def test_what_to_type_next(cli: Cli, runs: tuple[str, str]) -> None:
         f"logs:   llmtrain logs {beta}",
         f"go on:  llmtrain resume {beta}",
     ]
-    assert cli("logs", "alpha").err == ""
+    assert cli("logs", "alpha").err == f"status: llmtrain status {alpha}\n"
+
+
+def test_what_to_type_next_to_the_table(cli: Cli, runs: tuple[str, str]) -> None:
+    """Of the newest run, also when watching ends; programs get none."""
+    table = [f"{verb} {runs[1]}" for verb in ("status: llmtrain status", "why:    llmtrain why")]
+
+    assert cli("status").err.splitlines()[:2] == table
+    assert cli("status", "--watch").err.splitlines()[:2] == table
+    assert cli("status", "alpha", "--watch").err == f"logs:   llmtrain logs {runs[0]}\n"
+    assert cli("status", "--json").err == ""
 
 
 @pytest.mark.usefixtures("runs")
@@ -132,7 +142,7 @@ def test_old_runs_are_shown_when_asked_for(
     done = cli("status")
 
     assert (runs[0] in done.out, runs[1] in done.out) == (False, True)
-    assert done.err == "1 older runs: llmtrain status --all\n"
+    assert done.err.splitlines()[0] == "1 older runs: llmtrain status --all"
     assert runs[0] in cli("status", "--all").out
     assert len(json.loads(cli("status", "--json").out)["runs"]) == 2
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, the_run
 
 XID = "Nov 19 13:21:10 n17 kernel: NVRM: Xid (PCI:0000:4e:00): 79, GPU has fallen off the bus.\n"
 
@@ -41,6 +41,29 @@ def test_a_run_that_finished(cli: Cli, stand_in: Path) -> None:
     """Has no cause."""
     cli("run", "recipe=gpt-tiny", "run.name=alpha", "run.steps=3")
 
+    assert json.loads(cli("why", "alpha", "--json").out)["class"] == "none"
+    assert "nothing failed: it has finished, step 3 of 3" in cli("why", "alpha").out
+
+
+def test_a_run_of_which_nothing_failed(
+    cli: Cli, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Says how it stands, before and while it runs; of one that is lost a failure is missing."""
+    cli("run", "recipe=gpt-tiny", "run.name=alpha", "run.steps=3")
+    events = the_run() / "events.jsonl"
+    begun = next(line for line in events.read_text().splitlines(True) if '"started"' in line)
+    events.write_text("")
+    new = cli("why", "alpha")
+    events.write_text(begun)
+    lost = cli("why", "alpha")
+    monkeypatch.setattr("llmtrain.runs.state.presence", lambda folder: "here")
+    runs = cli("why", "alpha")
+
+    assert (new.status, "cause  nothing failed: it has not started" in new.out) == (0, True)
+    assert new.err.startswith("go on:  llmtrain resume alpha-")
+    assert "cause  unknown" in lost.out
+    assert (runs.status, "it is running, step 3 of 3" in runs.out) == (0, True)
+    assert f"llmtrain logs {the_run().name} --follow" in runs.err
     assert json.loads(cli("why", "alpha", "--json").out)["class"] == "none"
 
 

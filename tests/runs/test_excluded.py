@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmtrain.config.errors import LaunchError
-from llmtrain.runs.excluded import NAME, Entry, add, alive, entries, exclude_option
+from llmtrain.runs.excluded import NAME, Entry, add, alive, damaged, entries, exclude_option
 
 NOW = datetime.now(UTC)
 
@@ -51,10 +50,42 @@ def test_the_option_keeps_what_the_script_leaves_out(tmp_path: Path) -> None:
     assert exclude_option("#SBATCH --exclude=a,b\n", tmp_path) == ("--exclude=a,b,n1",)
 
 
-@pytest.mark.parametrize("text", ["- {node: a", "- node\n", "- {node: 'a b', until: 2099-01-01}"])
-def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, text: str) -> None:
-    """With its place; no job is submitted as if there were none."""
-    (tmp_path / NAME).write_text(text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- {node: a",
+        "- node",
+        "- {node: 'gpu 07', until: 2099-01-01}",
+        "- {node: '', until: 2099-01-01}",
+        "- {node: a, until: soon}",
+        "- {node: a}",
+        "node: a",
+        "- {node: 'n[5-3]', until: 2099-01-01}",
+        "\x00\x07",
+    ],
+)
+def test_what_is_damaged_is_said_and_the_rest_counts(tmp_path: Path, text: str) -> None:
+    """With file and line: a list that many use must not stop everybody."""
+    good = "- {node: n1, until: 2099-01-01}\n"
+    (tmp_path / NAME).write_text(f"# ours\n{good}{text}\n- node: n2\n  until: 2099-01-01\n")
 
-    with pytest.raises(LaunchError, match="is no exclude list"):
-        alive(tmp_path)
+    found, said = entries(tmp_path), damaged(tmp_path)
+    assert [each.node for each in found] == ["n1", "n2"]
+    assert len(said) == 1 and said[0].startswith(f"{tmp_path / NAME}:3 is no entry and is passed")
+
+
+def test_a_list_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    """And nobody is kept out by it."""
+    (tmp_path / NAME).mkdir()
+
+    assert alive(tmp_path) == ()
+    assert "cannot be read" in damaged(tmp_path)[0]
+
+
+def test_lists_of_slurm_are_an_entry_for_each_node(tmp_path: Path) -> None:
+    """So that one of them can be taken back; a line without an end is not written into."""
+    (tmp_path / NAME).write_text('- {node: "n[08-10],g1", reason: power, until: 2099-01-01}')
+    add(tmp_path, entry("n09", 0))
+
+    assert [each.node for each in alive(tmp_path)] == ["n08", "n10", "g1"]
+    assert damaged(tmp_path) == ()

@@ -17,14 +17,22 @@ keep_out() {
     [[ $restart != @(chain|array) || ! $next_job ]] || leave_out "$next_job"
 }
 
-# Nodes on the list now, one a line: the last entry of each counts, until its end.
+# Nodes on the list now, one a line: the last entry of each counts, until its end. What somebody has
+# damaged is passed over: Slurm would take none of the others beside it.
 listed() {
+    local node until
     [[ -e $(exclude_list) ]] || return 0
-    sed -nE 's/^- \{"?node"?: *"?([][A-Za-z0-9_.,-]+).*until"?: *"?([0-9TZ:+-]+).*/\1 \2/p' \
+    sed -nE 's/^- \{"?node"?: *"?([][A-Za-z0-9_.,-]+)"?,.*until"?: *"?([0-9TZ:+-]+).*/\1 \2/p' \
         "$(exclude_list)" |
+        while read -r node until; do
+            if [[ $node == *[[,]* ]]; then
+                scontrol show hostnames "$node" | sed "s/\$/ $until/" || :
+            else
+                echo "$node $until"
+            fi
+        done |
         awk -v now="$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
-            { until[$1] = $2 } END { for (node in until) if (until[node] > now) print node }' |
-        while read -r node; do scontrol show hostnames "$node"; done | sort -u
+            { until[$1] = $2 } END { for (node in until) if (until[node] > now) print node }' | sort -u
 }
 
 # Tells Slurm which nodes job $1, which waits, is to leave out beside those that it does already.

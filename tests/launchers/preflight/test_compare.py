@@ -2,6 +2,7 @@
 
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,13 @@ from llmtrain.config.compose import compose
 from llmtrain.launchers.preflight.compare import Report, compare
 from llmtrain.launchers.preflight.figures import Figures, judge_figures
 from llmtrain.launchers.preflight.finding import Finding
+from llmtrain.launchers.preflight.gpus import read_gpus
+from llmtrain.launchers.preflight.machine import Machine
 from llmtrain.launchers.preflight.measure import blamed
 from llmtrain.launchers.preflight.meeting import ask, serve
+from llmtrain.launchers.preflight.versions import read_versions
 from llmtrain.launchers.screening import limits, promise_of
+from tests.launchers.preflight.conftest import put
 
 VERSIONS = {"driver": "550.54.15", "torch": "2.7.0", "kernel": "5.15.0"}
 
@@ -170,3 +175,24 @@ def test_who_fails_first_is_blamed() -> None:
     assert [each.error for each in blamed(figures, reports)] == ["", "ended", ""]
     hung = {node: {"ended": now, "hung": True} for node in "abc"}
     assert [each.error for each in blamed(figures, hung)] == ["ended"] * 3
+
+
+def test_what_the_nodes_of_a_fabric_share(tree: Path) -> None:
+    """MTU of the interfaces that are up, and what NCCL's file sets: another one is a warning."""
+    graphics = read_gpus(Machine(root=tree, run=lambda words: None))
+
+    def versions() -> dict[str, str]:
+        return read_versions(Machine(root=tree, run=lambda words: None), graphics)
+
+    usual = versions()
+    put(tree, "sys/class/net/ib5/mtu", "2044")
+    put(tree, "sys/class/net/ib5/operstate", "down")
+    assert versions() == usual and usual["mtu"] == "4092"
+
+    put(tree, "sys/class/net/ib5/operstate", "up")
+    put(tree, "etc/nccl.conf", "# a comment\nNCCL_NET = Socket\n")
+    reports = [Report(node, usual, 0.0, True) for node in "ab"]
+    found = compare([*reports, Report("c", versions(), 0.0, True)], limits())
+
+    assert bad(found) == {"c": {"same_mtu": "warn", "same_nccl_conf": "warn"}}
+    assert "nccl_conf NCCL_NET=Socket, on 2 of 3 nodes none" in {each.says for each in found["c"]}

@@ -36,3 +36,11 @@ def test_every_fabric_between_nodes_is_known() -> None:
 
     assert set(wanted) == {"infiniband", "roce", "efa", "slingshot", "tcpx", "tcpxo"}
     assert judge_transport("Using network Socket", there._replace(network="loopback")) == []
+
+
+def test_a_way_to_the_nics_that_the_log_does_not_name() -> None:
+    """Is said to be not known, not to lead through the host."""
+    found = judge_transport("NCCL INFO Using network IB\n", promise("hgx-h100-ib"))
+
+    (direct,) = (each for each in found if each.check == "gpu_direct")
+    assert direct.level == "unknown" and "not known" in direct.says

@@ -75,6 +75,19 @@ def test_a_job_reads_the_list_as_the_command_does(run: Path) -> None:
     assert sorted(each.node for each in alive(run.parent)) == ["n2", "n5", "n8"]
 
 
+def test_a_job_passes_over_what_is_damaged(run: Path) -> None:
+    """A name that Slurm would refuse would cost the others; a node of a range can be taken back."""
+    (run.parent / NAME).write_text(
+        '- {"node": "gpu 07", "reason": "x", "until": "2999-01-01"}\n'
+        '- {"node": "", "reason": "x", "until": "2999-01-01"}\n'
+        '- {"node": "n[1-3]", "reason": "x", "until": "2999-01-01"}\n'
+    )
+    add(run.parent, entry("n2", -1))
+
+    assert shell(run, "listed").split() == ["n1", "n3"]
+    assert [each.node for each in alive(run.parent)] == ["n1", "n3"]
+
+
 @pytest.mark.parametrize(
     ("known", "told"),
     [
