@@ -176,7 +176,6 @@ def _stage(recipe: Recipe, number: int, chunks: tuple[tuple[int, ...], ...], pea
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The object of DESIGN section 5 (``plan --json``); what is not known yet is null."""
     recipe = plan.recipe
-    stride = next(axis.stride for axis in axes(recipe) if axis.name == "pp")
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -195,7 +194,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "active": plan.active_parameters,
             "per_stage": [stage.stage_parameters for stage in plan.stages],
         },
-        "stages": [_stage_json(stage, stride) for stage in plan.stages],
+        "stages": [_stage_json(stage) for stage in plan.stages],
         "peak_memory_bytes": plan.peak_memory_bytes,
         "memory_capacity_bytes": recipe.cluster.gpu.memory_bytes,
         "host_memory_bytes": plan.host_memory_bytes,
@@ -210,11 +209,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _stage_json(stage: Stage, stride: int) -> dict[str, Any]:
+def _stage_json(stage: Stage) -> dict[str, Any]:
     memory = stage.memory
     return {
         "stage": stage.number,
-        "first_rank": stage.number * stride,
         "layers": stage.layers,
         "parameters": stage.parameters,
         "memory": {

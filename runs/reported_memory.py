@@ -15,7 +15,7 @@ from llmtrain.runs.logs import log_files, rank_of
 
 REPORT = re.compile(
     rb"\[Rank (\d+)\] \(after (\d+) iterations\) memory \(MB\)"
-    rb"[^\n]*\| max allocated: (\d+(?:\.\d+)?)"
+    rb"[^\n]*?\| max allocated: (\d+(?:\.\d+)?)"
 )
 HEAD_BYTES, TAIL_BYTES = 256 * 1024, 64 * 1024
 """Where a log is looked into: a life says it once, soon after its start."""
@@ -29,7 +29,7 @@ def reported_memory(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     ``memory_bytes`` of the rank with the most, ``stage_memory_bytes`` if every stage said it, and
     ``memory_step``, the step after which the first of them was said.
     """
-    firsts = _first_ranks(plan)
+    firsts = _first_ranks(folder, plan)
     newest: dict[int, tuple[int, float]] = {}
     for text in _texts(folder, firsts):
         for rank, step, most in REPORT.findall(text):
@@ -49,11 +49,29 @@ def reported_memory(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _first_ranks(plan: Mapping[str, Any]) -> list[int]:
+def _first_ranks(folder: Path, plan: Mapping[str, Any]) -> list[int]:
     """Of each stage; the others that print follow it, before the first of the next stage."""
-    stages = plan.get("stages")
-    found = [stage.get("first_rank") for stage in stages] if isinstance(stages, list) else []
-    return [] if None in found else found
+    sizes = plan.get("parallel")
+    if not isinstance(sizes, dict):
+        return []
+    stride = sizes["tp"] * sizes["cp"]
+    if sizes["dp"] > 1 and sizes["pp"] > 1 and not _order(folder).endswith("pp-dp"):
+        stride *= sizes["dp"]
+    return [stage * stride for stage in range(sizes["pp"])]
+
+
+def _order(folder: Path) -> str:
+    """The recipe's ``parallel.order``; empty if it cannot be read."""
+    # `status` starts without YAML.
+    import yaml
+
+    from llmtrain.config.yaml_reader import read_yaml
+
+    try:
+        recipe = read_yaml((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        return str(recipe["parallel"]["order"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return ""
 
 
 def _texts(folder: Path, firsts: Sequence[int]) -> Iterator[bytes]:

@@ -82,7 +82,6 @@ def test_memory_that_megatron_lm_reports(tmp_path: Path, first: int, measured: i
     (tmp_path / "logs" / "launcher.log").write_text("\n".join(lines) + "\n")
     stages = measure(tmp_path).stages
 
-    assert [stage["first_rank"] for stage in plan["stages"]] == [0, 8]
     assert [stage.measured for stage in stages] == [50_000 * 2**20] * measured
     found = calibration_of([measure(tmp_path)])
     assert (found.memory_factor != 1) == bool(measured)

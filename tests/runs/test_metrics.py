@@ -152,20 +152,30 @@ REPORT = (
     "reserved: 60000.0 | max reserved: 70000.0{}\n"
 )
 """The rest of the line depends on the release."""
-STAGES = [
-    {"stage": stage, "first_rank": 8 * stage, "memory": {"total": 48_000 * 2**20}}
-    for stage in (0, 1)
-]
+STAGES = {
+    "parallel": {"tp": 2, "cp": 1, "dp": 4, "pp": 2},
+    "stages": [{"memory": {"total": 48_000 * 2**20}}] * 2,
+}
+"""Ranks 0, 1, 8 and 9 report; in the other order 0 to 3."""
 
 
-@pytest.mark.parametrize("rest", ["", " | total device memory used: 71000.00"])
-def test_memory_is_what_a_rank_of_each_stage_reports(run_with: RunWith, rest: str) -> None:
+@pytest.mark.parametrize(
+    ("rest", "order", "second"),
+    [
+        ("", "tp-cp-ep-dp-pp", 8),
+        (" | total device memory used: 71000.00", "tp-cp-ep-pp-dp", 2),
+    ],
+)
+def test_memory_is_what_a_rank_of_each_stage_reports(
+    run_with: RunWith, rest: str, order: str, second: int
+) -> None:
     """In the launcher's log; of each rank the newest counts, of a stage the rank with the most."""
     folder = run_with()
-    plan = PLAN | {"stages": STAGES, "peak_memory_bytes": 48_000 * 2**20}
+    plan = PLAN | STAGES
     (folder / "plan.json").write_text(json.dumps(plan))
-    said = [(0, 1, "40000.0"), (8, 1, "30000.25"), (0, 2, "50000.0"), (1, 2, "50001.5")]
-    said += [(8, 2, "45000.25"), (9, 2, "45000.0")]
+    (folder / "recipe.yaml").write_text(f"parallel: {{order: {order}}}\n")
+    said = [(0, 1, "40000.0"), (second, 1, "30000.25"), (0, 2, "50000.0"), (1, 2, "50001.5")]
+    said += [(second, 2, "45000.25"), (second + 1, 2, "45000.0")]
     lines = [MEGATRON_LM.format(1, 1, 8), *(REPORT.format(*each, rest) for each in said)]
     steps = [MEGATRON_LM.format(step % 10, step, 7) for step in range(2, 2000)]
     (folder / "logs" / "launcher.log").write_text("".join((*lines, *steps)))
@@ -181,7 +191,7 @@ def test_memory_is_what_a_rank_of_each_stage_reports(run_with: RunWith, rest: st
 def test_memory_is_read_from_the_logs_of_the_ranks(run_with: RunWith) -> None:
     """A stage that has not said it yet is left open; the most that is known counts."""
     folder = run_with()
-    (folder / "plan.json").write_text(json.dumps(PLAN | {"stages": STAGES}))
+    (folder / "plan.json").write_text(json.dumps(PLAN | STAGES))
     for rank in (0, 8, 15):
         log = folder / "logs" / f"n{rank // 8}" / f"rank-{rank}.log"
         log.parent.mkdir(exist_ok=True)
