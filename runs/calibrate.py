@@ -97,7 +97,7 @@ def measure(folder: Path) -> Measured:
         seconds=median(seconds),
         seconds_error=_median_error(seconds),
         planned=None if step is None else float(step.seconds),
-        stages=_stages(recipe, rows[-1].get("stage_memory_bytes")),
+        stages=_stages(recipe, rows[-1]),
     )
 
 
@@ -112,8 +112,11 @@ def _median_error(values: Sequence[float]) -> float:
     return (ordered[ceil(middle + away)] - ordered[int(middle - away)]) / 2
 
 
-def _stages(recipe: Recipe, measured: Any) -> tuple[Stage, ...]:
-    peaks = peak_memory(recipe)
+def _stages(recipe: Recipe, row: Mapping[str, Any]) -> tuple[Stage, ...]:
+    peaks, measured = peak_memory(recipe), row.get("stage_memory_bytes")
+    # Megatron-LM's Adam makes its moments in the first step, after the peak that is reported then.
+    if recipe.backend.name == "megatron-lm" and row.get("memory_step") == 1:
+        return ()
     if not isinstance(measured, list) or len(measured) != len(peaks):
         return ()
     return tuple(

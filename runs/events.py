@@ -18,7 +18,10 @@ def note(folder: Path, kind: str, **more: Any) -> None:
 
 
 def json_lines(path: Path, tail: int | None = None) -> Iterator[dict[str, Any]]:
-    """The objects of a .jsonl file, or of its last ``tail`` bytes; half-written lines are not."""
+    """The objects of a .jsonl file, or of its last ``tail`` bytes; half-written lines are not.
+
+    ``NaN`` and ``Infinity``, which are no JSON, are null.
+    """
     try:
         with path.open("rb") as file:
             if tail is not None:
@@ -29,7 +32,7 @@ def json_lines(path: Path, tail: int | None = None) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=lambda word: None)
         except ValueError:
             continue
         if isinstance(value, dict):

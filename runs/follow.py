@@ -75,12 +75,12 @@ def _plain(state: State, plan: Mapping[str, Any]) -> str:
 
 
 def _figures(state: State, plan: Mapping[str, Any]) -> str:
-    if state.loss is None:
+    if not state.step:
         return ""
     speed = {"tokens_per_second": state.tokens_per_second}
     used, planned = mfu([speed], plan), plan.get("mfu")
     figures = [
-        f"loss {state.loss:.3f}",
+        "no finite loss" if state.loss is None else f"loss {state.loss:.3f}",
         f"{state.tokens_per_second or 0:,.0f} tokens/s",
         f"MFU {used:.1%} (plan {planned:.1%})" if used and planned else "",
         memory_text(state.memory_bytes) if state.memory_bytes else "",

@@ -10,9 +10,9 @@ from llmtrain.config.errors import Problem, RunError
 
 def log_files(folder: Path, rank: int | None = None) -> list[Path]:
     """The launcher's log and every rank's, or one rank's, in the order of ranks."""
-    ranks = sorted(folder.glob("logs/*/rank-*.log"), key=_rank)
+    ranks = sorted(folder.glob("logs/*/rank-*.log"), key=rank_of)
     if rank is not None:
-        return [path for path in ranks if _rank(path) == rank]
+        return [path for path in ranks if rank_of(path) == rank]
     launcher = folder / "logs" / "launcher.log"
     return [launcher, *ranks] if launcher.is_file() else ranks
 
@@ -35,7 +35,8 @@ def require_logs(folder: Path, rank: int | None = None) -> list[Path]:
     return found
 
 
-def _rank(path: Path) -> int:
+def rank_of(path: Path) -> int:
+    """Whose log it is; -1: the launcher's."""
     digits = path.stem.removeprefix("rank-")
     return int(digits) if digits.isdigit() else -1
 

@@ -5,7 +5,8 @@ Formats: Megatron-LM ``megatron/training/training.py`` and Megatron-DeepSpeed
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from llmtrain.runs.events import json_lines
 from llmtrain.runs.folder import read_plan
 from llmtrain.runs.lives import MARK
 from llmtrain.runs.logs import log_files
+from llmtrain.runs.reported_memory import reported_memory
 
 ITERATION = re.compile(r"iteration\s+(\d+)/\s*\d+ \|(.*)")
 SAVED = re.compile(r"successfully saved checkpoint (?:from|at) iteration\s+(\d+)")
@@ -43,11 +45,12 @@ def has_begun(folder: Path, tail: int) -> bool:
 
 
 def _program_rows(folder: Path, tail: int | None) -> Iterator[dict[str, Any]]:
-    tokens = _tokens_per_sequence(folder)
+    plan = read_plan(folder)
+    tokens, memory = _tokens_per_sequence(plan), reported_memory(folder, plan)
     for line in _lines(folder, tail):
         found = ITERATION.search(line)
         if found:
-            yield _row(int(found.group(1)), _fields(found.group(2)), tokens)
+            yield _row(int(found.group(1)), _fields(found.group(2)), tokens) | memory
 
 
 def _lines(folder: Path, tail: int | None) -> Iterator[str]:
@@ -62,18 +65,20 @@ def _lines(folder: Path, tail: int | None) -> Iterator[str]:
                 yield line.decode("utf-8", errors="replace")
 
 
-def _fields(text: str) -> dict[str, float]:
-    found = {}
+def _fields(text: str) -> dict[str, float | None]:
+    """By name; what is not a finite number is None, as the trainer writes it."""
+    found: dict[str, float | None] = {}
     for part in text.split("|"):
         name, _, value = part.partition(": ")
         try:
-            found[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
             continue
+        found[name.strip()] = number if isfinite(number) else None
     return found
 
 
-def _row(step: int, said: dict[str, float], tokens: float | None) -> dict[str, Any]:
+def _row(step: int, said: Mapping[str, float | None], tokens: float | None) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step, "loss": said.get("lm loss")}
     row |= {NAMES[name]: value for name, value in said.items() if name in NAMES}
     milliseconds, batch = said.get("elapsed time per iteration (ms)"), said.get("global batch size")
@@ -84,9 +89,8 @@ def _row(step: int, said: dict[str, float], tokens: float | None) -> dict[str, A
     return row
 
 
-def _tokens_per_sequence(folder: Path) -> float | None:
+def _tokens_per_sequence(plan: Mapping[str, Any]) -> float | None:
     """By the plan: tokens a second, times seconds a step, over sequences a step."""
-    plan = read_plan(folder)
     try:
         speed = plan["tokens_per_second_per_gpu"] * plan["gpus"]
         return float(speed * plan["step_seconds"] / plan["batch"]["global"])

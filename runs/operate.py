@@ -13,7 +13,7 @@ from llmtrain.runs.events import note
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
-from llmtrain.runs.process import ask_to_stop, is_alive, is_ours, kill, start
+from llmtrain.runs.process import ask, is_alive, is_ours, kill, start
 from llmtrain.runs.progress import newest_checkpoint
 from llmtrain.runs.state import State, read_state
 
@@ -66,16 +66,23 @@ def _note_end(folder: Path, status: int) -> None:
     """How a program has ended that writes no events, where nobody else has written it."""
     if is_ours(folder) or read_state(folder).status != "lost":
         return
+    asked = any((folder / "control" / name).exists() for name in ("stop", "stopping"))
     if status:
         note(folder, "failed", error=f"the ranks ended with status {status}")
     else:
-        note(folder, "stopped" if (folder / "control" / "stop").exists() else "finished")
+        note(folder, "stopped" if asked and not _has_all_steps(folder) else "finished")
+
+
+def _has_all_steps(folder: Path) -> bool:
+    """Whether the last step is trained, whatever was asked for meanwhile."""
+    state = read_state(folder)
+    return state.steps is not None and state.steps <= max(state.step, newest_checkpoint(folder))
 
 
 def _stopped(
     folder: Path, process: "subprocess.Popen[bytes]", alive: Callable[[], bool], console: Console
 ) -> Problem:
-    ask_to_stop(folder)
+    ask(folder, "stop")
     try:
         follow(folder, alive, console)
     except KeyboardInterrupt:
@@ -113,7 +120,7 @@ def cancel(folder: Path, console: Console, patience: float = CANCEL_SECONDS) -> 
     """
     if not is_alive(folder):
         raise RunError(f"{folder.name} does not run here; it is {read_state(folder).status}")
-    ask_to_stop(folder)
+    ask(folder, "stop")
     console.print("waiting for the last checkpoint")
     until = time.monotonic() + patience
     while is_alive(folder) and time.monotonic() < until:

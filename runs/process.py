@@ -120,35 +120,16 @@ def _started(folder: Path, script: str) -> "subprocess.Popen[bytes]":
 
 
 def _forget_requests(folder: Path) -> None:
-    for request in ("stop", "save"):
+    for request in ("stop", "stopping", "save"):
         (folder / "control" / request).unlink(missing_ok=True)
 
 
 def ask(folder: Path, what: str) -> None:
-    """Leave the file ``control/save`` or ``control/stop``: the trainer looks once a step."""
-    (folder / "control" / what).touch()
+    """Leave the file ``control/save`` or ``control/stop``.
 
-
-def ask_to_stop(folder: Path) -> None:
-    """Ask for a checkpoint and the end: the trainer by control/stop, other programs by SIGTERM.
-
-    It goes to the ranks, not to their launcher, which would kill them after a while.
+    The trainer looks once a step; for other programs the job's script does, and asks the ranks.
     """
-    ask(folder, "stop")
-    launcher = launcher_of(folder)
-    process = launcher.process() if launcher else None
-    if process is None or is_ours(folder):
-        return
-    for each in _children(process):
-        with suppress(psutil.Error):
-            if "LOCAL_RANK" in each.environ() and "LOCAL_RANK" not in _parent(each):
-                each.terminate()
-
-
-def _parent(process: psutil.Process) -> dict[str, str]:
-    """Environment of the process that started this one."""
-    parent = process.parent()
-    return parent.environ() if parent else {}
+    (folder / "control" / what).touch()
 
 
 def is_ours(folder: Path) -> bool:

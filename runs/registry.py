@@ -115,7 +115,7 @@ def _entry(folder: Path, signature: str, there: Presence) -> Entry:
 def _read(root: Path) -> dict[str, Entry]:
     """The index; empty if there is none that can be read."""
     try:
-        data = json.loads((root / INDEX).read_bytes())
+        data = json.loads((root / INDEX).read_bytes(), parse_constant=lambda word: None)
         if data["keys"] != KEYS:
             return {}
         return {row[0]: _from_row(*row) for row in data["runs"]}

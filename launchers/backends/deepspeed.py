@@ -8,6 +8,7 @@ from typing import Any
 from llmtrain.config.reference import trains
 from llmtrain.launchers.backends import megatron_core_deepspeed
 from llmtrain.launchers.backends.deepspeed_json import FILE, as_text, engine_config
+from llmtrain.launchers.backends.training_arguments import left_out
 from llmtrain.launchers.launch import Program
 from llmtrain.planner.plan import Plan
 
@@ -20,7 +21,10 @@ def program(plan: Plan) -> Program:
         script=plan.recipe.backend.path,
         arguments=("--deepspeed_config", FILE),
         files={FILE: as_text(config(plan))},
-        warnings=("model, data and learning-rate schedule are the script's own",),
+        warnings=(
+            "model, data and learning-rate schedule are the script's own",
+            *left_out(plan.recipe),
+        ),
     )
 
 

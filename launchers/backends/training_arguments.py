@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from math import ceil
 
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.watch import Guard
+from llmtrain.config.training import Checkpoint
+from llmtrain.config.watch import Guard, Hang, Straggler
 from llmtrain.launchers.backends.arguments import Arguments
 from llmtrain.launchers.backends.flag_table import FlagTable
 
@@ -91,11 +92,19 @@ def program_run(recipe: Recipe) -> Arguments:
 
 
 def warnings(recipe: Recipe, program: str) -> Iterator[str]:
-    """What ``program`` counts otherwise, or only the reference trainer has."""
+    """What ``program`` counts otherwise, or does not have."""
     if recipe.batch.ramp is not None and recipe.schedule.warmup:
         yield f"the warm-up rises with samples, not steps: {program} counts those on a batch ramp"
+    yield from left_out(recipe)
+
+
+def left_out(recipe: Recipe) -> Iterator[str]:
+    """What is asked for that only the reference trainer has."""
     given = {
         "guard": recipe.guard != Guard(),
+        "hang": recipe.hang != Hang(),
+        "straggler": recipe.straggler != Straggler(),
+        "checkpoint.keep": recipe.checkpoint.keep != Checkpoint().keep,
         "log.wandb": recipe.log.wandb is not None,
         "log.mlflow": recipe.log.mlflow is not None,
     }

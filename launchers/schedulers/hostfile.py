@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
-from llmtrain.launchers.schedulers.local import PORT
+from llmtrain.launchers.schedulers.local import PORT, heeding
+from llmtrain.launchers.schedulers.requests import first_step
 from llmtrain.launchers.screening import preflight_files
 from llmtrain.launchers.shell import array, assign, command, comment, package_text
 from llmtrain.planner.plan import Plan
@@ -32,14 +33,18 @@ def job(
         comment(f"{plan.recipe.name}: {plan.nodes} × {plan.ranks_per_node} ranks over ssh"),
         "set -euo pipefail",
         array("hosts", hosts),
+        f"steps={plan.steps or 0}",
     ]
-    functions = "\n".join(package_text(name) for name in ("life.sh", "life-here.sh"))
+    functions = "\n".join(map(package_text, ("life.sh", "life-here.sh", "checkpoints.sh")))
+    looking = "".join(f"{package_text(name)}\n" for name in heeding(program))
+    if looking:
+        host += first_step(plan.recipe, f"logs/host-{plan.nodes - 1}.log")
     return Job(
         name="job.sh",
         text="\n".join(head) + "\n\n" + functions + "\n" + package_text("hostfile-job.sh"),
         command=("$LLMTRAIN_PYTHON", *start),
         files={
-            "host.sh": "\n".join(host) + "\n\n" + package_text("hostfile-host.sh"),
+            "host.sh": "\n".join(host) + "\n\n" + looking + package_text("hostfile-host.sh"),
             "probe.py": package_text("probe.py"),
             **preflight_files(plan),
         },

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.schedulers.requests import first_step
 from llmtrain.launchers.shell import assign, comment, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
@@ -23,7 +25,8 @@ def job(
     """``job.sh``: the environment, then torchrun, in the run's folder."""
     command = ("python", *_torchrun(plan), *program.command)
     start = quoted(command[1:], program)
-    functions = ("", package_text("life.sh"), package_text("life-here.sh").rstrip("\n"))
+    names = ("life.sh", "life-here.sh", *heeding(program))
+    functions = ("", *"\n".join(map(package_text, names)).rstrip("\n").split("\n"))
     started = _start(plan, program, provenance, start)
     lines = [*_head(plan), *functions, *_environment(variables), *started]
     return Job(name="job.sh", text="\n".join(lines) + "\n", command=command)
@@ -69,9 +72,18 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
     if "checkout.json" in program.files and plan.recipe.site.probe != "off":
         yield f'"$LLMTRAIN_PYTHON" checkout.py {plan.recipe.site.probe}'
+    if not is_ours(program):
+        # Started by hand it writes into no log, and of several machines the last one does.
+        yield from first_step(plan.recipe, "logs/launcher.log" if plan.nodes == 1 else "")
+        yield "[[ /dev/stderr -ef logs/launcher.log ]] || step_log="
     yield "hold_run" if plan.nodes == 1 else "((NODE_RANK)) || hold_run"
     traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
     yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
+
+
+def heeding(program: Program) -> tuple[str, ...]:
+    """Files of ``shell/`` that look for requests, where ``program`` does not itself."""
+    return () if is_ours(program) else ("requests.sh", "ranks-torchrun.sh", "requests-here.sh")
 
 
 def quoted(command: tuple[str, ...], program: Program) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from llmtrain.config.reference import trains
 from llmtrain.config.site import Site
 from llmtrain.launchers.backends.tracker import rank_files, tracker_file
+from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Program, Variable
 from llmtrain.launchers.provenance import Provenance
+from llmtrain.launchers.schedulers.requests import first_step
 from llmtrain.launchers.schedulers.slurm_header import header, job_name, tasks_per_node
 from llmtrain.launchers.schedulers.slurm_srun import python, step_lines
 from llmtrain.launchers.schedulers.slurm_time import lead_reason
@@ -50,7 +52,7 @@ def batch_script(batch: Batch) -> str:
     """The whole text of ``job.sbatch``."""
     parts = [
         "\n".join([*_head(batch.plan), *_settings(batch)]),
-        *(package_text(name).rstrip("\n") for name in _functions(batch.plan)),
+        *(package_text(name).rstrip("\n") for name in _functions(batch)),
         "\n".join(environment_lines(batch.variables)),
         "\n".join(["compose_step() {", *(f"    {line}" for line in step_lines(batch)), "}"]),
         "\n".join(_main(batch)),
@@ -97,6 +99,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield f"restart={site.slurm.restart} max_restarts={site.slurm.max_restarts}"
     guarded = trains(plan.recipe) or plan.recipe.backend.name != "deepspeed"
     yield f"spares={plan.recipe.nodes.spare} guarded={int(guarded)}"
+    yield from _looking(batch)
     if site.slurm.restart == "chain":
         yield f"jobs={site.slurm.jobs}"
     if batch.program.missing:
@@ -113,6 +116,15 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield assign("sums", batch.sums.rstrip("\n"))
 
 
+def _looking(batch: Batch) -> Iterator[str]:
+    """Whether the program looks for requests by itself, and what tells where it is."""
+    plan = batch.plan
+    yield f"looks={int(is_ours(batch.program))} steps={plan.steps or 0}"
+    if not is_ours(batch.program):
+        last = plan.nodes * plan.ranks_per_node - 1
+        yield from first_step(plan.recipe, f"logs/*/rank-{last}.log")
+
+
 def _tracker(plan: Plan) -> str | None:
     """The file that is looked at before each start; a universal checkpoint has other files."""
     return None if plan.recipe.checkpoint.universal else tracker_file(plan.recipe)
@@ -127,9 +139,9 @@ def _edges(plan: Plan) -> str:
     return " ".join(found)
 
 
-def _functions(plan: Plan) -> Iterator[str]:
+def _functions(batch: Batch) -> Iterator[str]:
     """Files of ``shell/`` that this job needs."""
-    site = plan.recipe.site
+    plan, site = batch.plan, batch.plan.recipe.site
     yield "folder.sh"
     yield "life.sh"
     if site.modules:
@@ -141,10 +153,13 @@ def _functions(plan: Plan) -> Iterator[str]:
     yield "exclude.sh"
     if site.preflight.policy != "off":
         yield "preflight.sh"
+    yield "checkpoints.sh"
     yield "restarts.sh"
     if site.software == "sbcast":
         yield "software.sh"
     yield "step.sh"
+    if not is_ours(batch.program):
+        yield "requests.sh"
     if _tracker(plan):
         yield "tracker.sh"
     yield f"restart-{site.slurm.restart}.sh"

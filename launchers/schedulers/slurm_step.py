@@ -37,7 +37,7 @@ def task_script(plan: Plan, program: Program) -> str:
         f"start=({start} {command(program.command)})",
         "",
     ]
-    return "\n".join(lines) + package_text(f"task-{shape}.sh") + "\n" + package_text("task.sh")
+    return "\n".join(lines) + package_text(f"ranks-{shape}.sh") + "\n" + package_text("task.sh")
 
 
 def rank_script(plan: Plan, program: Program) -> str:

@@ -90,6 +90,35 @@ def test_one_run_as_json(cli: Cli, runs: tuple[str, str]) -> None:
     assert {found[key] for key in set(found) - set(known) - planned} == {None}
 
 
+@pytest.mark.parametrize("word", ["INF", "NAN", "-INF"])
+def test_a_loss_that_is_no_finite_number(cli: Cli, runs: tuple[str, str], word: str) -> None:
+    """A program prints what JSON has no word for: null there, and nothing else breaks."""
+    folder = Path("outputs", runs[0])
+    (folder / "metrics.jsonl").unlink()
+    line = (
+        "iteration {0}/ 3 | elapsed time per iteration (ms): {1} | lm loss: {1} | grad norm: {1} |"
+    )
+    said = "\n".join(line.format(step, value) for step, value in enumerate((2.5, 2.4, word), 1))
+    (folder / "logs" / "launcher.log").write_text(f"{said}\n")
+    words: tuple[list[str], ...] = (
+        [],
+        ["--all"],
+        ["--watch"],
+        ["alpha"],
+        ["alpha", "--prometheus", "metrics"],
+    )
+    shown = [cli("status", *each) for each in (*words, ["alpha", "--json"], ["--json"])]
+    shown += [cli("logs", "alpha"), cli("diff", "alpha", "beta"), cli("why", "alpha")]
+
+    assert [each.status for each in shown] == [0] * len(shown)
+    assert "│" in shown[3].out
+    assert "loss" not in Path("metrics").read_text()
+    assert json.loads(shown[5].out, parse_constant=pytest.fail)["loss"] is None
+    (_, alpha) = json.loads(shown[6].out, parse_constant=pytest.fail)["runs"]
+    assert (alpha["step"], alpha["loss"]) == (3, None)
+    assert "internal error" not in cli("calibrate", "alpha").err
+
+
 def test_what_to_type_next(cli: Cli, runs: tuple[str, str]) -> None:
     """On stderr, by what has become of the run."""
     alpha, beta = runs

@@ -35,8 +35,11 @@ hold_run() {
         echo >&2 "llmtrain: this run is running already, or cannot be begun: see control/life"
         exit 5
     fi
+    rm -f control/stopping
+    ! declare -F heed >/dev/null || echo >&2 "llmtrain: life $life begins"
     (while kill -0 $$; do
         echo "$life $SECONDS" >control/alive
+        ! declare -F heed || heed 2>>logs/launcher.log
         sleep 5
     done) &>/dev/null </dev/null &
 }
@@ -62,6 +65,47 @@ started() {
     [[ ${line[0]} == Z ]] || echo "${line[19]}"
 }
 
+# A program of the user's does not look into control/ itself; whoever watches its ranks does. Save it
+# cannot without an end. A stop waits for its first step: before, SIGTERM would only kill it.
+stop_is_asked() {
+    if [[ -e control/save ]]; then
+        rm -f control/save
+        echo >&2 "llmtrain: control/save is left out: this program saves at its interval and at its end (control/stop)"
+    fi
+    [[ -e control/stop ]] && has_begun && mv control/stop control/stopping
+}
+
+# Whether the log has a step of this life; where there is no log that can be read, it has.
+has_begun() {
+    local log
+    [[ $step_log ]] || return 0
+    # shellcheck disable=SC2086  # a pattern
+    for log in $step_log; do
+        sed -n "/llmtrain: life $life begins/,\$p" "$log" 2>/dev/null | grep -e "$step_line" >/dev/null && return
+    done
+    return 1
+}
+
+# The ranks below their launcher, which may have other children; not what they start themselves.
+ranks() { ranks_below "$child"; }
+ranks_below() {
+    local pid pids
+    read -ra pids < <(cat /proc/"$1"/task/*/children) || :
+    for pid in "${pids[@]}"; do
+        if grep -qsz '^LOCAL_RANK=' "/proc/$pid/environ"; then echo "$pid"; else ranks_below "$pid"; fi
+    done
+}
+
+# Asks the ranks below this process for a checkpoint and the end, once somebody wants it.
+heed() {
+    local pid child=$$
+    stop_is_asked || return 0
+    echo >&2 "llmtrain: control/stop: asking the ranks for a checkpoint"
+    for pid in $(ranks); do
+        kill "$pid" || :
+    done
+}
+
 # The environment of every rank; env.json holds the sources.
 # tensor and context parallel overlap communication in launch order; asserted
 export CUDA_DEVICE_MAX_CONNECTIONS=1
@@ -85,5 +129,8 @@ export TORCH_NCCL_HIGH_PRIORITY=1
 : "${MASTER_PORT:=29400}"
 [[ -n "${LLMTRAIN_PYTHON:-}" ]] || LLMTRAIN_PYTHON=python
 "$LLMTRAIN_PYTHON" checkout.py fail
+step_log=''
+step_line='iteration .*/'
+[[ /dev/stderr -ef logs/launcher.log ]] || step_log=
 ((NODE_RANK)) || hold_run
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --nnodes 280 --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" --nproc-per-node 8 /opt/megatron-lm/pretrain_gpt.py --tensor-model-parallel-size 8 --sequence-parallel --context-parallel-size 1 --pipeline-model-parallel-size 35 --num-virtual-stages-per-pipeline-rank 3 --num-layers 105 --hidden-size 20480 --ffn-hidden-size 81920 --num-attention-heads 128 --seq-length 2048 --max-position-embeddings 2048 --normalization LayerNorm --norm-epsilon 1e-05 --position-embedding-type learned_absolute --make-vocab-size-divisible-by 128 --init-method-std 0.02 --attention-dropout 0.1 --hidden-dropout 0.1 --micro-batch-size 1 --global-batch-size 2240 --train-iters 58856 --lr-decay-iters 58856 --lr-warmup-iters 218 --lr 5e-05 --min-lr 5e-06 --lr-decay-style cosine --optimizer adam --adam-beta1 0.9 --adam-beta2 0.95 --adam-eps 1e-08 --weight-decay 0.1 --clip-grad 1 --fp16 --initial-loss-scale 4294967296 --loss-scale-window 1000 --accumulate-allreduce-grads-in-fp32 --recompute-granularity selective --recompute-modules core_attn --transformer-impl transformer_engine --attention-backend unfused --tokenizer-type NullTokenizer --vocab-size 51200 --mock-data --split 0.98,0.02,0 --eval-iters 0 --eval-interval 100 --save checkpoints --load checkpoints --save-interval 100 --log-interval 1 --tensorboard-dir logs/tensorboard --log-throughput --seed 1234 --distributed-timeout-minutes 60 --exit-signal-handler

@@ -12,6 +12,7 @@ from llmtrain.config.compose import compose
 from llmtrain.config.errors import RunError, UsageError
 from llmtrain.config.files import dump_recipe
 from llmtrain.planner.memory import peak_memory
+from llmtrain.planner.plan import make_plan, plan_json
 from llmtrain.planner.stacks import stack_of
 from llmtrain.planner.step import recipe_step
 from llmtrain.runs.calibrate import Measured, calibration_of, measure
@@ -64,6 +65,26 @@ def test_one_shape(run: Run) -> None:
     assert found.step_error == pytest.approx(prior, rel=0.01)
     assert found.memory_factor == pytest.approx(1.15, rel=1e-3)
     assert (found.cluster, found.runs) == ("dgx-h100", ("a", "b"))
+
+
+@pytest.mark.parametrize(("first", "measured"), [(1, 0), (2, 2)])
+def test_memory_that_megatron_lm_reports(tmp_path: Path, first: int, measured: int) -> None:
+    """After the second step; the report after the first does not know Adam's moments yet."""
+    recipe = compose(["recipe=gpt3-126m", "gpus=16", "parallel.pp=2"])
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    plan = plan_json(make_plan(recipe))
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    said = "[Rank {}] (after {} iterations) memory (MB) | allocated: 1.0 | max allocated: 50000.0 |"
+    step = "iteration {}/ 100 | elapsed time per iteration (ms): 2500.0 | lm loss: 2.5E+00 |"
+    lines = [said.format(rank, first) for rank in (0, 8)]
+    lines += [step.format(number) for number in range(1, 12)]
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "launcher.log").write_text("\n".join(lines) + "\n")
+    stages = measure(tmp_path).stages
+
+    assert [stage.measured for stage in stages] == [50_000 * 2**20] * measured
+    found = calibration_of([measure(tmp_path)])
+    assert (found.memory_factor != 1) == bool(measured)
 
 
 def test_the_range_narrows_with_shapes(run: Run) -> None:

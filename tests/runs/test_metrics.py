@@ -1,14 +1,18 @@
 """Steps of programs that write no metrics.jsonl, from what they print."""
 
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from llmtrain.runs import prometheus
 from llmtrain.runs.detail import read_detail
 from llmtrain.runs.events import note
+from llmtrain.runs.follow import follow
 from llmtrain.runs.metrics import rows
 from llmtrain.runs.progress import losses
 from llmtrain.runs.state import read_state
@@ -99,3 +103,101 @@ def test_the_last_rank_of_the_newest_life_counts(run_with: RunWith) -> None:
     (folder / "logs" / "launcher.log").touch()
 
     assert [row["step"] for row in rows(folder)] == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("word", ["INF", "NAN", "-INF", "1E999"])
+@pytest.mark.parametrize("form", [MEGATRON_LM, MEGATRON_DEEPSPEED])
+def test_a_loss_that_is_no_finite_number_is_null(run_with: RunWith, form: str, word: str) -> None:
+    """And so is every other number of such a line."""
+    folder = run_with()
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    lines = [form.format(step, step, 9 - step) for step in (1, 2, 3)]
+    wild = lines[2].replace("6.5E+00", word).replace("2500.0", word).replace("0.750", word)
+    (folder / "logs" / "launcher.log").write_text("".join((*lines[:2], wild)))
+    last, state = rows(folder)[-1], read_state(folder)
+
+    assert (last["loss"], last["grad_norm"], "step_seconds" in last) == (None, None, False)
+    assert (state.step, state.loss, state.step_seconds) == (3, None, None)
+    assert "llmtrain_loss" not in prometheus.text([(state, read_detail(state))])
+    assert losses(folder) == [(1, 8.5), (2, 7.5)]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_live_view_of_a_loss_that_is_no_number(run_with: RunWith, terminal: bool) -> None:
+    """It says so."""
+    folder = run_with()
+    wild = MEGATRON_LM.format(1, 1, 9).replace("9.5E+00", "NAN")
+    (folder / "logs" / "launcher.log").write_text(wild)
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal)
+    looks = iter((True, False))
+    follow(folder, lambda: next(looks), console)
+
+    assert isinstance(console.file, io.StringIO)
+    assert "no finite loss" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "null"])
+def test_rows_of_an_older_trainer_hold_null_too(run_with: RunWith, word: str) -> None:
+    """``NaN`` and its like are no JSON."""
+    folder = run_with()
+    row = f'{{"step": 1, "loss": {word}, "step_seconds": {word}, "tokens_per_second": {word}}}'
+    (folder / "metrics.jsonl").write_text(f"{row}\n")
+    state = read_state(folder)
+
+    assert (state.loss, state.step_seconds, state.tokens_per_second) == (None, None, None)
+
+
+REPORT = (
+    "[Rank {}] (after {} iterations) memory (MB) | allocated: 2000.5 | max allocated: {} | "
+    "reserved: 60000.0 | max reserved: 70000.0{}\n"
+)
+"""The rest of the line depends on the release."""
+STAGES = {
+    "parallel": {"tp": 2, "cp": 1, "dp": 4, "pp": 2},
+    "stages": [{"memory": {"total": 48_000 * 2**20}}] * 2,
+}
+"""Ranks 0, 1, 8 and 9 report; in the other order 0 to 3."""
+
+
+@pytest.mark.parametrize(
+    ("rest", "order", "second"),
+    [
+        ("", "tp-cp-ep-dp-pp", 8),
+        (" | total device memory used: 71000.00", "tp-cp-ep-pp-dp", 2),
+    ],
+)
+def test_memory_is_what_a_rank_of_each_stage_reports(
+    run_with: RunWith, rest: str, order: str, second: int
+) -> None:
+    """In the launcher's log; of each rank the newest counts, of a stage the rank with the most."""
+    folder = run_with()
+    plan = PLAN | STAGES
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "recipe.yaml").write_text(f"parallel: {{order: {order}}}\n")
+    said = [(0, 1, "40000.0"), (second, 1, "30000.25"), (0, 2, "50000.0"), (1, 2, "50001.5")]
+    said += [(second, 2, "45000.25"), (second + 1, 2, "45000.0")]
+    lines = [MEGATRON_LM.format(1, 1, 8), *(REPORT.format(*each, rest) for each in said)]
+    steps = [MEGATRON_LM.format(step % 10, step, 7) for step in range(2, 2000)]
+    (folder / "logs" / "launcher.log").write_text("".join((*lines, *steps)))
+    state = read_state(folder)
+
+    assert state.memory_bytes == int(50001.5 * 2**20)
+    assert read_detail(state).memory_by_stage == (
+        (int(50001.5 * 2**20), 48_000 * 2**20),
+        (int(45000.25 * 2**20), 48_000 * 2**20),
+    )
+
+
+def test_memory_is_read_from_the_logs_of_the_ranks(run_with: RunWith) -> None:
+    """A stage that has not said it yet is left open; the most that is known counts."""
+    folder = run_with()
+    (folder / "plan.json").write_text(json.dumps(PLAN | STAGES))
+    for rank in (0, 8, 15):
+        log = folder / "logs" / f"n{rank // 8}" / f"rank-{rank}.log"
+        log.parent.mkdir(exist_ok=True)
+        report = REPORT.format(rank, 2, f"{rank}.5", "") if rank == 8 else ""
+        log.write_text(report + MEGATRON_LM.format(2, 2, 7))
+    state = read_state(folder)
+
+    assert state.memory_bytes == int(8.5 * 2**20)
+    assert read_detail(state).memory_by_stage == ()

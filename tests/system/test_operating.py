@@ -118,6 +118,43 @@ def test_cancel_ends_a_job_after_a_checkpoint(bed: Bed, program: str) -> None:
     assert bed.start(bed.command, "cancel", folder.name).returncode == 6
 
 
+MEGATRON = """
+import os, signal, sys, time
+from pathlib import Path
+rank, told = int(os.environ["RANK"]), []
+signal.signal(signal.SIGTERM, lambda *_: told.append(rank))
+for step in range(1, 601):
+    time.sleep(0.2)
+    if rank == 3:
+        print(f" iteration {step:8}/ 600 | lm loss: 2.5E+00 |", flush=True)
+    if told:
+        Path("checkpoints/latest_checkpointed_iteration.txt").write_text(str(step))
+        sys.exit(print("saved for", len(told)))
+"""
+"""As Megatron-LM: its last rank tells of each step, and after one all save whom SIGTERM reached."""
+
+
+@pytest.mark.parametrize("launch", ["torchrun", "srun"])
+def test_control_stop_ends_the_job_of_a_program_of_the_users(
+    bed: Bed, tmp_path: Path, launch: str
+) -> None:
+    """Its ranks are told once, whoever leaves the file; nothing is requeued. A save is answered."""
+    (tmp_path / "pretrain_gpt.py").write_text(MEGATRON)
+    words = ("recipe=bed-program", "run.steps=600", f"backend.path={tmp_path}")
+    folder = bed.launch(f"stop-{launch}", *words, f"site.launch={launch}")
+    bed.until(lambda: bool(list(folder.glob("logs/*/rank-3.log"))), "the start of the ranks")
+    (folder / "control" / "save").touch()
+    (folder / "control" / "stop").touch()
+
+    assert bed.wait(folder)["status"] == "stopped"
+    bed.until(lambda: bed.run("squeue", "--noheader") == "", "an empty queue")
+    said = [log.read_text() for log in folder.glob("logs/*/rank-*.log")]
+    assert [text.count("saved for 1") for text in said] == [1, 1, 1, 1]
+    assert events(folder).count("launched") == 1
+    assert "control/save is left out" in (folder / "logs" / "launcher.log").read_text()
+    assert not {"save", "stop", "stopping"} & {each.name for each in folder.glob("control/*")}
+
+
 def test_a_job_that_waits_is_queued_and_can_be_taken_back(bed: Bed, program: str) -> None:
     """Held by a user, it is ``queued``."""
     folder = bed.launch("held", *LONG, program, "site.slurm.options.hold=''")

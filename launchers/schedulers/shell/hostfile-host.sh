@@ -13,4 +13,12 @@ if [[ $preflight != off ]]; then
 fi
 [[ $probe == off ]] || "$LLMTRAIN_PYTHON" probe.py "$probe"
 [[ $probe == off || ! -e checkout.json ]] || "$LLMTRAIN_PYTHON" checkout.py "$probe"
+if declare -F heed >/dev/null; then
+    life=$LLMTRAIN_LIFE
+    echo "llmtrain: life $life begins"
+    ((NODE_RANK)) || (while kill -0 $$; do
+        heed 2>>logs/launcher.log
+        sleep 5
+    done) &>/dev/null </dev/null &
+fi
 exec "$LLMTRAIN_PYTHON" "${start[@]}"

@@ -21,7 +21,8 @@ done
 cat logs/host-*.log >&2
 # Only llmtrain's trainer writes how it ended.
 if [[ $(cut -d' ' -f1 control/life) == "$life" ]] && ! tail -n 1 events.jsonl 2>/dev/null | grep -qE '"event": "(finished|stopped|failed)"'; then
-    how=$( ((status)) && echo failed || echo finished)
+    how=finished
+    if ((status)); then how=failed; elif [[ -e control/stopping ]] && ! is_done; then how=stopped; fi
     printf '{"time": "%s", "event": "%s", "step": null, "error": "a host ended with status %s"}\n' \
         "$(date -u +%Y-%m-%dT%H:%M:%S.%3N+00:00)" "$how" "$status" >>events.jsonl
 fi

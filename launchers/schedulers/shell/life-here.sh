@@ -7,8 +7,11 @@ hold_run() {
         echo >&2 "llmtrain: this run is running already, or cannot be begun: see control/life"
         exit 5
     fi
+    rm -f control/stopping
+    ! declare -F heed >/dev/null || echo >&2 "llmtrain: life $life begins"
     (while kill -0 $$; do
         echo "$life $SECONDS" >control/alive
+        ! declare -F heed || heed 2>>logs/launcher.log
         sleep 5
     done) &>/dev/null </dev/null &
 }

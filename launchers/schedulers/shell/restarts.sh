@@ -1,18 +1,6 @@
 # A restart is worth it while there are new checkpoints between them: after $max_restarts in a row
 # without one, the next would end like the last.
 
-# Number of the newest complete checkpoint, as the program itself names it; 0: none.
-newest_checkpoint() {
-    local each found=0
-    for each in checkpoints/latest_checkpointed_iteration.txt checkpoints/latest; do
-        [[ ! -s $each ]] || found=$(tr -cd '0-9' <"$each")
-    done
-    for each in checkpoints/step-*; do
-        [[ ! $each =~ step-0*([0-9]+)$ ]] || found=${BASH_REMATCH[1]}
-    done
-    echo "${found:-0}"
-}
-
 # Takes the run for this job. restarted: no user has started it. Sets saved, the newest checkpoint now,
 # and stalls: as many restarts in a row have led no further, if this one does not.
 begin_life() {
@@ -21,7 +9,7 @@ begin_life() {
     saved=$(newest_checkpoint) stalls=$restarted
     ((!restarted || saved > before)) || stalls=$((had + 1))
     take_life "$SLURM_JOB_ID" "$saved" "$stalls" || refuse "job $holder has this run"
-    rm -f control/terminated
+    rm -f control/terminated control/stopping
     ((!restarted || tries)) || note_loss
     say "life $life begins after step $saved"
     ((!restarted || saved > before || stalls <= max_restarts)) || give_up
@@ -146,7 +134,7 @@ end_steps() {
 # Once more in the same job, after a failure that did not take it along.
 another_try() {
     local without
-    { ((status && !signalled)) && has_run && [[ $(outcome) == failed ]]; } || return 1
+    { ((status && !signalled)) && ! wants_stop && has_run && [[ $(outcome) == failed ]]; } || return 1
     [[ $restart != none ]] || ((spares)) || return 1
     record failed
     may_restart || return 1

@@ -2,6 +2,7 @@
 start_step() {
     local -a step wrap
     ((!signalled)) || return 0
+    ((looks)) || ! wants_stop || return 0
     compose_step
     ((!placed_by_us)) || place_ranks
     # Every rank sees all GPUs of its node: with one each they cannot share memory (CUDA IPC).
@@ -10,6 +11,7 @@ start_step() {
     srun "${step[@]}" "${wrap[@]}" bash task.sh &
     step_id=$!
     while :; do
+        ((looks)) || heed
         interrupted=0 status=0
         wait "$step_id" || status=$?
         ((interrupted)) || break
@@ -20,15 +22,25 @@ start_step() {
     rm -f "control/ended-$life"
 }
 
-# Slurm signals only this script before the time limit (--signal=B:). srun hands the signal to the
-# nodes without asking the controller, and task.sh to the ranks, not to their launcher.
-# shellcheck disable=SC2317,SC2329  # the trap calls it
+# srun hands the signal to the nodes without asking the controller, and task.sh to the ranks, not to
+# their launcher.
 tell_ranks() {
-    signalled=1 interrupted=1
-    say "the time limit is near: asking the ranks for a checkpoint"
+    say "$1: asking the ranks for a checkpoint"
     [[ -z $step_id ]] || kill -s USR1 "$step_id" || say "the step has just ended"
 }
-trap tell_ranks USR1
+# Slurm signals only this script before the time limit (--signal=B:).
+trap 'signalled=1 interrupted=1; tell_ranks "the time limit is near"' USR1
+
+# While the step lives, does what its program does not: looks for requests.
+heed() {
+    while kill -0 "$step_id" 2>/dev/null; do
+        ! stop_is_asked || tell_ranks "control/stop"
+        sleep 2 &
+        wait $! || :
+    done
+}
+
+wants_stop() { [[ -e control/stop || -e control/stopping ]]; }
 
 # What became of the ranks: finished, stopped (asked by a user), interrupted (by the time limit or a
 # preemption) or failed. The trainer says it in its last event; other programs only by their status.
@@ -38,16 +50,18 @@ outcome() {
     # Also where a process crashed in its very end: nothing is left to do.
     if [[ $last == *'"event": "finished"'* ]]; then
         echo finished
-    elif [[ $last == *'"event": "stopped"'* && -e control/terminated && ! -e control/stop ]]; then
+    elif [[ $last == *'"event": "stopped"'* && -e control/terminated ]] && ! wants_stop; then
         # By Slurm's own SIGTERM, with which torchrun ends badly.
         say "Slurm wants the nodes for another job: the ranks have saved"
         echo interrupted
     elif ((status)); then
         echo failed
+    elif is_done; then
+        echo finished
+    elif wants_stop; then
+        echo stopped
     elif ((signalled)); then
         echo interrupted
-    elif [[ -e control/stop ]]; then
-        echo stopped
     elif [[ -e control/terminated ]]; then
         say "Slurm wants the nodes for another job: the ranks have saved"
         echo interrupted
@@ -78,7 +92,7 @@ record() {
 
 # Whether the run goes on in another job.
 goes_on() {
-    [[ $next_job ]] || return 1
+    [[ $next_job ]] && ! wants_stop || return 1
     case $1 in
     failed) ((max_restarts)) && may_restart ;;
     # What a script of the user's saves where is not known.
@@ -97,10 +111,8 @@ end() {
     event job_ended \
         "\"outcome\": \"$how\", \"status\": $status, \"next\": $next, \"reason\": \"$hopeless\""
     say "the ranks have ended with status $status: $how${hopeless:+; $hopeless}"
-    case $how in
-    finished) touch control/finished ;;
-    stopped) rm -f control/stop ;;
-    esac
+    [[ $how != finished ]] || touch control/finished
+    [[ $next != null ]] || rm -f control/stop control/stopping control/save
     if [[ $next == null ]]; then no_more; else go_on; fi
     [[ $how != failed ]] || exit "$status"
 }

@@ -22,6 +22,12 @@ signal_ranks() {
     done
 }
 
+# Once: who cancels asks for it, and the batch script does too.
+ask_ranks() {
+    ((told)) || signal_ranks TERM
+    told=1
+}
+
 # Slurm ends the other tasks when one has failed, and srun's status is the largest: the first counts.
 tell_of_failure() {
     local says="task $SLURM_PROCID on ${SLURMD_NODENAME:-$(hostname)} with status $1"
@@ -35,9 +41,9 @@ watch() {
     PYTHONDONTWRITEBYTECODE=1 exec "$LLMTRAIN_PYTHON" -m preflight.watch
 }
 
-interrupted=0
+interrupted=0 told=0
 trap 'interrupted=1; signal_ranks KILL' USR2
-trap 'interrupted=1; signal_ranks TERM' USR1
+trap 'interrupted=1; ask_ranks' USR1
 # Before it takes the nodes for another job Slurm may send SIGTERM, to the ranks as well.
 trap 'interrupted=1; : >control/terminated' TERM
 (

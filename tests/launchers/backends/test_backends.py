@@ -47,19 +47,34 @@ def test_an_accepted_approximation_is_a_warning(rendering: Rendering) -> None:
     assert any("quick GeGLU" in warning for warning in rendered.warnings)
 
 
-@pytest.mark.parametrize("backend", ["megatron-lm", "megatron-deepspeed"])
+@pytest.mark.parametrize(
+    ("backend", "more"),
+    [
+        ("megatron-lm", ()),
+        ("megatron-deepspeed", ()),
+        ("deepspeed", ("backend.path=/opt/train.py",)),
+    ],
+)
 def test_what_only_the_reference_trainer_has_is_left_out_and_said(
-    rendering: Rendering, backend: str
+    rendering: Rendering, backend: str, more: tuple[str, ...]
 ) -> None:
     """One sentence for each key; without such keys there is none."""
-    asked = ("recipe=gpt3-126m", f"backend={backend}", "guard.spike=skip", "log.wandb=mine")
-    said = [each for each in program(rendering.plan(*asked)).warnings if "left out" in each]
+    plain = ("recipe=gpt3-126m", f"backend={backend}", *more, "optim.overlap_param_gather=false")
+    asked = {
+        "guard": "guard.spike=skip",
+        "hang": "hang.factor=5",
+        "straggler": "straggler.window=10",
+        "checkpoint.keep": "checkpoint.keep=3",
+        "log.wandb": "log.wandb=mine",
+    }
+    before = program(rendering.plan(*plain)).warnings
+    said = program(rendering.plan(*plain, *asked.values())).warnings
 
-    assert said == [
-        "`guard` is left out: only the reference trainer has it",
-        "`log.wandb` is left out: only the reference trainer has it",
-    ]
-    assert not program(rendering.plan(*asked[:2], "optim.overlap_param_gather=false")).warnings
+    assert not any("left out" in each for each in before)
+    assert said == (
+        *before,
+        *(f"`{key}` is left out: only the reference trainer has it" for key in asked),
+    )
 
 
 @pytest.mark.parametrize("backend", ["megatron-lm", "megatron-deepspeed"])
