@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from llmtrain.config.recipe import Recipe
 
 
-LONGEST_DAYS = 3650
-"""Of an entry: longer than a cluster lives."""
-
-
 def doctor(
     arguments: Arguments = None,
     exclude: Annotated[
@@ -96,6 +92,7 @@ def _leave_out(
 
 def _nodes(listed: str, reason: str | None, days: float) -> tuple[str, ...]:
     """What is asked for, looked at before any of it is written down."""
+    from llmtrain.config.preflight import LONGEST_DAYS
     from llmtrain.runs.excluded import strangers
     from llmtrain.runs.hostlist import expand
 

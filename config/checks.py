@@ -30,9 +30,14 @@ def positive(key: str, value: float | None) -> Problem | None:
 
 def fraction(key: str, value: float | None) -> Problem | None:
     """A problem where ``value`` is outside 0 to 1; None counts as not given."""
-    if value is None or 0 <= value <= 1:
+    return between(key, value, 0, 1)
+
+
+def between(key: str, value: float | None, least: float, most: float) -> Problem | None:
+    """A problem where ``value`` is outside ``least`` to ``most``; None counts as not given."""
+    if value is None or least <= value <= most:
         return None
-    says = f"must lie between 0 and 1, not {_shown(value)}"
+    says = f"must lie between {least:g} and {most:g}, not {_shown(value)}"
     return Problem(code="out_of_range", key=key, says=says)
 
 

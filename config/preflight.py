@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from llmtrain.config.checks import at_least, require
+from llmtrain.config.checks import at_least, between, require
+
+LONGEST_DAYS = 3650
+"""A node stays on the exclude list: longer than a cluster lives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,5 +27,6 @@ class Preflight:
 
     def __post_init__(self) -> None:
         require(
-            at_least("seconds", self.seconds, 10), at_least("exclude_days", self.exclude_days, 0)
+            at_least("seconds", self.seconds, 10),
+            between("exclude_days", self.exclude_days, 0, LONGEST_DAYS),
         )

@@ -12,6 +12,7 @@ from llmtrain.config.model import Mla, Model
 from llmtrain.config.numerics import Fp8, Kernels, Precision, Recompute
 from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Cluster, Gpu, Network, Nodes, Price
+from llmtrain.config.preflight import Preflight
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.site import Site
 from llmtrain.config.training import Checkpoint, Optim, Run, Schedule
@@ -95,6 +96,7 @@ MOE = {**MODEL, "experts": 4, "topk": 2}
         (Cluster, CLUSTER | {"gpus_per_node": 0, "nodes": 0}, ["gpus_per_node", "nodes"]),
         (Site, {"node_days_per_failure": 0, "gpu_hour_price": -1}, None),
         (Nodes, {"spare": -1}, ["spare"]),
+        (Preflight, {"seconds": 1, "exclude_days": 1e9}, None),
         (Price, {"gpu_hour": -1}, ["gpu_hour"]),
     ],
 )
