@@ -49,7 +49,7 @@ def _head(plan: Plan) -> Iterator[str]:
         yield f"# Start it on every node with NODE_RANK=0 … {plan.nodes - 1} and MASTER_ADDR set."
     yield "set -euo pipefail"
     yield 'CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"'
-    yield "mkdir -p logs control checkpoints"
+    yield "mkdir -p logs control"
 
 
 def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
@@ -69,6 +69,7 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
     yield f'[[ -n "${{LLMTRAIN_PYTHON:-}}" ]] || LLMTRAIN_PYTHON={shlex.quote(provenance.python)}'
     if "checkout.json" in program.files and plan.recipe.site.probe != "off":
         yield f'"$LLMTRAIN_PYTHON" checkout.py {plan.recipe.site.probe}'
+    yield "require_checkpoints"
     yield "hold_run" if plan.nodes == 1 else "((NODE_RANK)) || hold_run"
     traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
     yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
