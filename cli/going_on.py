@@ -22,7 +22,14 @@ from llmtrain.runs.checkpoints.check import Check
 from llmtrain.runs.checkpoints.stored import Stored
 from llmtrain.runs.diff import differences
 from llmtrain.runs.folder import spoken
-from llmtrain.runs.going_on import lead, read_check, refill, require_ended, require_loads
+from llmtrain.runs.going_on import (
+    commands,
+    lead,
+    read_check,
+    refill,
+    require_ended,
+    require_loads,
+)
 
 
 def show_check(folder: Path, changes: Sequence[str], *, as_json: bool) -> None:
@@ -33,10 +40,12 @@ def show_check(folder: Path, changes: Sequence[str], *, as_json: bool) -> None:
     """
     recipe = _changed(folder, changes)
     found = read_check(folder, recipe)
+    lines = commands(folder, found, changes)
     if as_json:
-        print_json({"run": folder.name, **found.as_json()})
+        print_json({"run": folder.name, **found.as_json(), "commands": list(lines)})
     else:
-        out().print("\n".join(said(found)))
+        # Commands are to be pasted: a line is never broken.
+        out().print("\n  ".join(("\n".join(said(found)), *lines)), soft_wrap=True)
         _say_next(folder, changes, loads=found.verdict.loads)
     if not found.verdict.loads:
         raise Exit(LaunchError.status)
@@ -63,7 +72,7 @@ def begin(folder: Path, changes: Sequence[str], console: Console) -> None:
     steps = make_plan(recipe).steps if changes else None
     require_ended(folder, steps)
     found = read_check(folder, recipe)
-    require_loads(folder, found)
+    require_loads(folder, found, changes)
     console.print("\n".join(said(found)))
     print_warnings(_warnings(folder, recipe), console)
     lead(folder, found)

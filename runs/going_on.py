@@ -1,6 +1,9 @@
 """Going on with a run that has ended: what it will load, and its folder for another layout."""
 
 import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from llmtrain.config.errors import LaunchError, Problem
@@ -8,11 +11,13 @@ from llmtrain.config.files import read_recipe
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.launch import Launch
 from llmtrain.runs.checkpoints.check import Check, check
+from llmtrain.runs.checkpoints.outcome import no
 from llmtrain.runs.checkpoints.tracker import move
-from llmtrain.runs.events import note
+from llmtrain.runs.events import json_lines, note
 from llmtrain.runs.folder import spoken
+from llmtrain.runs.metrics import program_checkpoint
 from llmtrain.runs.presence import presence
-from llmtrain.runs.state import read_state
+from llmtrain.runs.state import TAIL_BYTES, read_state
 
 
 def require_ended(folder: Path, steps: int | None = None) -> None:
@@ -38,19 +43,45 @@ def require_ended(folder: Path, steps: int | None = None) -> None:
 
 def read_check(folder: Path, recipe: Recipe | None = None) -> Check:
     """What the run in ``folder`` will go on from; ``recipe``: where it is not the run's own."""
-    return check(folder / "checkpoints", recipe or read_recipe(folder / "recipe.yaml"))
+    found = check(folder / "checkpoints", recipe or read_recipe(folder / "recipe.yaml"))
+    written = _written(folder) if found.verdict.outcome == "none" else None
+    if written is None:
+        return found
+    begin = f"llmtrain run recipe={shlex.quote(str(folder / 'recipe.yaml'))}"
+    says = f"{written} was written and is gone; `{begin}` begins another run"
+    return replace(found, verdict=no(says))
 
 
-def require_loads(folder: Path, found: Check) -> None:
+def _written(folder: Path) -> str | None:
+    """The newest checkpoint that the run's own records tell of."""
+    events = json_lines(folder / "events.jsonl")
+    names = [
+        each["name"] for each in events if each.get("event") == "checkpoint" and "name" in each
+    ]
+    step = program_checkpoint(folder, TAIL_BYTES)
+    return names[-1] if names else f"the checkpoint of step {step}" if step else None
+
+
+def commands(folder: Path, found: Check, changes: Sequence[str]) -> tuple[str, ...]:
+    """What makes a checkpoint one that loads, and goes on from it: lines for a shell, in order."""
+    if found.verdict.outcome != "convert":
+        return ()
+    then = [text for text in (*changes, found.verdict.then) if text]
+    line = f"llmtrain resume {spoken(folder)} {shlex.join(dict.fromkeys(then))}"
+    return (*found.verdict.commands, line)
+
+
+def require_loads(folder: Path, found: Check, changes: Sequence[str] = ()) -> None:
     """Refuse a checkpoint that the program would not load.
 
     Raises:
-        LaunchError: with the reason, and the command that converts it.
+        LaunchError: with the reason, and the commands that convert it.
     """
     if not found.verdict.loads:
         name = found.stored.path.name if found.stored else f"{folder.name}/checkpoints"
         code = f"checkpoint_{found.verdict.outcome}"
-        raise LaunchError(Problem(code=code, says=f"{name} {found.verdict.says}"))
+        lines = (f"{name} {found.verdict.says}", *commands(folder, found, changes))
+        raise LaunchError(Problem(code=code, says="\n  ".join(lines)))
 
 
 def lead(folder: Path, found: Check) -> None:

@@ -27,6 +27,9 @@ from llmtrain.trainer.life import Life
 from llmtrain.trainer.parts import Part
 from llmtrain.trainer.pending import Pending, Saved
 
+NO_MORE = "a run that has lost its checkpoints does not begin again: start another one"
+"""What to do without a checkpoint."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Checkpoints:
@@ -129,8 +132,8 @@ class Checkpoints:
         of each newer one that is not what was written, and with what is wrong; it is set aside.
 
         Raises:
-            RunError: if there are checkpoints, and none of them is what was written, or it is of
-                another optimizer.
+            RunError: if there are checkpoints, or were some, and none of them is what was written,
+                or it is of another optimizer.
         """
         names = from_leader(lambda: [path.name for path in complete(self.folder, below)])
         for path in [self.folder / name for name in reversed(names)]:
@@ -140,8 +143,10 @@ class Checkpoints:
             warn(path.name, wrong)
             failure_of_leader(partial(checkpoint_folder.set_aside, path))
         if names:
-            says = f"no checkpoint in {self.folder} is what was written"
-            raise RunError(says, hint="without checkpoints the run begins again")
+            raise RunError(f"no checkpoint in {self.folder} is what was written", hint=NO_MORE)
+        lost = from_leader(lambda: checkpoint_folder.gone(self.folder, self.life.folder))
+        if lost and below is None:
+            raise RunError(lost, hint=NO_MORE)
         return 0
 
     def _verify(self, path: Path) -> str | None:

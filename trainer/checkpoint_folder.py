@@ -1,8 +1,10 @@
 """The folder of a run's checkpoints: which are complete, and what is tidied away. One rank acts."""
 
+import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +26,27 @@ def complete(folder: Path, below: int | None = None) -> list[Path]:
         return []
     found = sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
     return [path for path in found if below is None or int(path.name[-8:]) < below]
+
+
+def gone(folder: Path, run: Path) -> str | None:
+    """Why there must be a checkpoint where none is complete; None: there never was one."""
+    if folder.is_symlink() and not folder.is_dir():
+        return f"{folder} is a link to {os.readlink(folder)}, which is not there"
+    aside = sorted(folder.glob(f"step-*{DAMAGED}"))
+    if aside:
+        return f"{aside[-1]} is damaged, and no other checkpoint is there"
+    written = list(_written(run))
+    return f"{folder / written[-1]} was written and is gone" if written else None
+
+
+def _written(run: Path) -> Iterator[str]:
+    """Names of the checkpoints that the run's events tell of."""
+    with suppress(OSError):
+        for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, LookupError, TypeError):
+                event = json.loads(line)
+                if event["event"] == "checkpoint":
+                    yield event["name"]
 
 
 def partial_of(folder: Path, step: int, life: int | None) -> Path:

@@ -52,7 +52,7 @@ def _head(plan: Plan) -> Iterator[str]:
         yield f"# Start it on every node with NODE_RANK=0 … {plan.nodes - 1} and MASTER_ADDR set."
     yield "set -euo pipefail"
     yield 'CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"'
-    yield "mkdir -p logs control checkpoints"
+    yield "mkdir -p logs control"
 
 
 def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:
@@ -76,6 +76,7 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
         # Started by hand it writes into no log, and of several machines the last one does.
         yield from first_step(plan.recipe, "logs/launcher.log" if plan.nodes == 1 else "")
         yield "[[ /dev/stderr -ef logs/launcher.log ]] || step_log="
+    yield "require_checkpoints"
     yield "hold_run" if plan.nodes == 1 else "((NODE_RANK)) || hold_run"
     traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
     yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'

@@ -10,12 +10,14 @@ from llmtrain.runs.checkpoints.folder import (
     listed,
     named,
     read_stored,
+    strangers,
     tracked,
     whole,
     word_for,
 )
+from llmtrain.runs.checkpoints.outcome import Verdict, no
 from llmtrain.runs.checkpoints.stored import Stored
-from llmtrain.runs.checkpoints.verdict import Verdict, verdict
+from llmtrain.runs.checkpoints.verdict import strange, verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,16 +68,24 @@ def check(folder: Path, recipe: Recipe) -> Check:
     """What the program of ``recipe`` will go on from in ``folder``, its checkpoints.
 
     A checkpoint that is not whole is passed over: the reference trainer does that by itself, other
-    programs do what their tracker says, which is then to be moved.
+    programs do what their tracker says, which is then to be moved. Where there is none that the
+    program looks for, another is judged: a run must not begin again unnoticed.
     """
+    try:
+        return _check(folder, recipe)
+    except OSError as error:
+        return _refused(_unread(folder, error))
+
+
+def _check(folder: Path, recipe: Recipe) -> Check:
     first, why = _first(folder, recipe)
     if first is not None and first.whole:
         return Check(verdict=verdict(first, recipe), stored=first, skipped=None, tracker=None)
     if first is None and not why:
-        return Check(verdict=NONE, stored=None, skipped=None, tracker=None)
+        return _strange(next(strangers(folder, recipe), None), recipe)
     good = next(whole(folder, recipe), None)
     if good is None:
-        return _lost(first, why)
+        return _refused(f"{why}, and there is no checkpoint that is whole", first)
     return Check(
         verdict=verdict(good, recipe),
         stored=good,
@@ -84,9 +94,19 @@ def check(folder: Path, recipe: Recipe) -> Check:
     )
 
 
-def _lost(first: Stored | None, why: str) -> Check:
-    says = f"will not load: {why}, and there is no checkpoint that is whole"
-    return Check(verdict=Verdict(outcome="no", says=says), stored=first, skipped=None, tracker=None)
+def _refused(says: str, stored: Stored | None = None) -> Check:
+    return Check(verdict=no(says), stored=stored, skipped=None, tracker=None)
+
+
+def _unread(folder: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and folder.is_symlink():
+        return f"{folder.name} is a link to {folder.readlink()}, which is not there"
+    return f"{folder.name} cannot be read: {error.strerror or error}"
+
+
+def _strange(stored: Stored | None, recipe: Recipe) -> Check:
+    found = NONE if stored is None else strange(stored, recipe)
+    return Check(verdict=found, stored=stored, skipped=None, tracker=None)
 
 
 def _first(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:
@@ -98,14 +118,26 @@ def _first(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:
     except (OSError, ValueError) as error:
         return None, f"{tracker_file(recipe)} cannot be read: {error}"
     if word is None:
-        there = next(whole(folder, recipe), None)
-        missing = f"{tracker_file(recipe)} is missing, and {there and there.path.name} is there"
-        return None, missing if there else ""
+        return _untracked(folder, recipe)
     path = tracked(folder, recipe, word)
     stored = read_stored(path) if path.is_dir() else None
     if stored is None:
         return None, f"{tracker_file(recipe)} says {word!r}, and there is no such checkpoint"
     return stored, f"{path.name} is not whole: {stored.damage}"
+
+
+def _untracked(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:
+    """Without a tracker the program begins, whatever is there."""
+    missing = f"{tracker_file(recipe)} is missing, and"
+    there = next(whole(folder, recipe), None)
+    if there is not None:
+        return None, f"{missing} {there.path.name} is there"
+    found = next(filter(None, map(read_stored, listed(folder, recipe))), None)
+    return (
+        (found, f"{missing} {found.path.name} is not whole: {found.damage}")
+        if found
+        else (None, "")
+    )
 
 
 def _newest(folder: Path, recipe: Recipe) -> tuple[Stored | None, str]:

@@ -84,11 +84,32 @@ def _inside(path: Path) -> Path:
 
 
 def listed(folder: Path, recipe: Recipe) -> list[Path]:
-    """What may be a checkpoint of the recipe's program, the newest first."""
-    try:
-        found = [each for each in folder.iterdir() if each.is_dir() and _is_of(each, recipe)]
-    except OSError:
+    """What may be a checkpoint of the recipe's program, the newest first.
+
+    Raises:
+        OSError: if the folder cannot be read, or is a link to what is not there.
+    """
+    return [each for each in _folders(folder) if _is_of(each, recipe)]
+
+
+def strangers(folder: Path, recipe: Recipe) -> Iterator[Stored]:
+    """Checkpoints that the recipe's program does not look for, the newest first.
+
+    Raises:
+        OSError: as :func:`listed`.
+    """
+    for path in _folders(folder):
+        half = path.name.startswith(".") or path.name.endswith(".partial")
+        stored = None if half or _is_of(path, recipe) else read_stored(path)
+        if stored is not None:
+            yield stored
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_symlink() and not folder.exists():
         return []
+    # A link whose end is not mounted is not passed over: it stands for a checkpoint.
+    found = [each for each in folder.iterdir() if each.is_dir() or each.is_symlink()]
     return sorted(found, key=lambda each: (step_of(each.name) or 0, each.name), reverse=True)
 
 
@@ -128,7 +149,11 @@ def word_for(path: Path, recipe: Recipe) -> str:
 
 
 def whole(folder: Path, recipe: Recipe) -> Iterator[Stored]:
-    """The checkpoints that are whole, the newest first; each is read when it is asked for."""
+    """The checkpoints that are whole, the newest first; each is read when it is asked for.
+
+    Raises:
+        OSError: as :func:`listed`.
+    """
     for path in listed(folder, recipe):
         stored = read_stored(path)
         if stored is not None and stored.whole:

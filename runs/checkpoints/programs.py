@@ -10,12 +10,16 @@ from llmtrain.config.yaml_reader import read_yaml
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversion:
-    """A command that makes one format into another."""
+    """What makes another layout, or another format, of a checkpoint."""
 
-    command: str
-    """With ``{folder}``, ``{path}``, ``{tp}`` and ``{pp}``."""
+    commands: tuple[str, ...]
+    """For a shell, in order; in braces ``folder``, ``name``, ``path``, ``checkout`` and degrees."""
+    then: str
+    """What the recipe has to say then, as an override; empty: nothing."""
     says: str
-    """What it keeps, and what is to be done then."""
+    """What it keeps."""
+    makes: tuple[str, ...]
+    """Degrees that it can change."""
 
 
 def reshardable(optimizer: str | None) -> bool:
@@ -31,7 +35,12 @@ def resave_flags() -> tuple[str, ...]:
 def conversion(kind: str) -> Conversion:
     """How a checkpoint of format ``megatron`` or ``deepspeed`` is converted."""
     found = _facts()["convert"][kind]
-    return Conversion(command=found["command"], says=found["says"])
+    return Conversion(
+        commands=tuple(found["commands"]),
+        then=found["then"],
+        says=found["says"],
+        makes=tuple(found["makes"]),
+    )
 
 
 @cache

@@ -1,18 +1,14 @@
 """Whether a recipe's program can go on from a checkpoint, and what it takes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from shlex import quote
-from typing import Any, Literal
 
 from llmtrain.config.layout import degrees
 from llmtrain.config.recipe import Recipe
 from llmtrain.config.reference import trains
-from llmtrain.runs.checkpoints.programs import conversion, resave_flags, reshardable
+from llmtrain.runs.checkpoints.converting import converted, converted_already
+from llmtrain.runs.checkpoints.outcome import Verdict, no
+from llmtrain.runs.checkpoints.programs import resave_flags, reshardable
 from llmtrain.runs.checkpoints.stored import Format, Stored
-
-Outcome = Literal["as_is", "resharded", "convert", "no", "none"]
-"""as_is, resharded: it is loaded; convert: by another command first; none: there is none."""
 
 READS: dict[str, tuple[Format, ...]] = {
     "megatron-core": ("torch_dist",),
@@ -33,32 +29,11 @@ ALIKE = {2: 1}
 0.19.8: 1 and 2 read each other's, 0, 1 and 3 do not)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What will happen to one checkpoint."""
-
-    outcome: Outcome
-    """In a word."""
-    says: str
-    """In a sentence."""
-    command: str = ""
-    """What converts it."""
-
-    @property
-    def loads(self) -> bool:
-        """Whether the program can be started."""
-        return self.outcome in ("as_is", "resharded", "none")
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for ``--json``."""
-        return {"outcome": self.outcome, "says": self.says, "command": self.command or None}
-
-
 def verdict(stored: Stored, recipe: Recipe) -> Verdict:
     """Whether the program of ``recipe`` can go on from ``stored``."""
     reasons = [*_unreadable(stored, recipe), *_other_model(stored, recipe)]
     if reasons:
-        return Verdict(outcome="no", says=f"will not load: {reasons[0]}")
+        return no(reasons[0])
     changed = changes(stored.layout, degrees(recipe))
     rule = {
         "torch_dist": _torch_dist,
@@ -67,6 +42,23 @@ def verdict(stored: Stored, recipe: Recipe) -> Verdict:
         "universal": _universal,
     }[stored.format]
     return rule(stored, recipe, changed)
+
+
+def strange(stored: Stored, recipe: Recipe) -> Verdict:
+    """The same for a checkpoint that the program does not look for."""
+    found = verdict(stored, recipe)
+    if found.outcome == "no":
+        return found
+    if stored.path.name.endswith(".damaged"):
+        return no("it was set aside, its files are not what was written")
+    if not trains(recipe) and stored.format == "deepspeed":
+        changed = changes(stored.layout, degrees(recipe))
+        cut = {name: text for name, text in changed.items() if name in (*CUT, "dp")}
+        cut = cut or {"dp": "`checkpoint.universal` = true"}
+        return converted("deepspeed", stored, recipe, cut)
+    if not trains(recipe) and stored.format == "universal":
+        return converted_already()
+    return no(f"{recipe.backend.name} does not look for a checkpoint of this name")
 
 
 def changes(was: Mapping[str, int], now: Mapping[str, int]) -> dict[str, str]:
@@ -121,10 +113,6 @@ def _resharded(changed: Mapping[str, str]) -> Verdict:
     return Verdict(outcome="resharded", says=f"loads resharded: {', '.join(changed.values())}")
 
 
-def _no(says: str) -> Verdict:
-    return Verdict(outcome="no", says=f"will not load: {says}")
-
-
 def _torch_dist(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
     other = _other_zero(stored, recipe)
     if other is not None:
@@ -132,7 +120,7 @@ def _torch_dist(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> V
     cut = [text for name, text in changed.items() if name in CUT]
     if cut and not reshardable(stored.optimizer):
         flags = " or ".join(f"`{flag}`" for flag in resave_flags())
-        return _no(
+        return no(
             f"{', '.join(cut)}, and the optimizer's state is cut by the old layout "
             f"({stored.optimizer}); save once more in the old layout with {flags}"
         )
@@ -144,8 +132,8 @@ def _megatron(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Ver
     other = _other_zero(stored, recipe)
     if other is not None:
         return other
-    cut = [text for name, text in changed.items() if name in CUT]
-    return _converted("megatron", stored, recipe, cut) if cut else _resharded(changed)
+    cut = {name: text for name, text in changed.items() if name in CUT}
+    return converted("megatron", stored, recipe, cut) if cut else _resharded(changed)
 
 
 def _deepspeed(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Verdict:
@@ -154,14 +142,15 @@ def _deepspeed(stored: Stored, recipe: Recipe, changed: Mapping[str, str]) -> Ve
     if other is not None:
         return other
     sharded = recipe.optim.zero > 0
-    cut = [text for name, text in changed.items() if name in CUT or (sharded and name == "dp")]
+    names = (*CUT, "dp") if sharded else CUT
+    cut = {name: text for name, text in changed.items() if name in names}
     if not cut:
         return _resharded(changed)
     if not sharded:
-        return _no(f"{', '.join(cut)}, and only a checkpoint of ZeRO can be converted")
+        return no(f"{', '.join(cut.values())}, and only a checkpoint of ZeRO can be converted")
     if trains(recipe):
-        return _by_itself(stored, recipe, cut)
-    return _converted("deepspeed", stored, recipe, cut)
+        return _by_itself(stored, recipe, list(cut.values()))
+    return converted("deepspeed", stored, recipe, cut)
 
 
 def _by_itself(stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
@@ -169,7 +158,7 @@ def _by_itself(stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
     ours = degrees(recipe)
     for name, what in (("tp", "tensor"), ("ep", "expert")):
         if recipe.optim.zero == 3 and max(ours[name], stored.layout.get(name, 1)) > 1:
-            return _no(f"{', '.join(cut)}, and ZeRO-3 with {what} parallel has its own layout only")
+            return no(f"{', '.join(cut)}, and ZeRO-3 with {what} parallel has its own layout only")
     says = f"loads resharded: {', '.join(cut)}; the job makes a universal checkpoint of it first"
     return Verdict(outcome="resharded", says=says)
 
@@ -183,22 +172,4 @@ def _other_zero(stored: Stored, recipe: Recipe) -> Verdict | None:
     was, now = stored.layout.get("zero", recipe.optim.zero), recipe.optim.zero
     if ALIKE.get(was, was) == ALIKE.get(now, now):
         return None
-    return _no(f"the optimizer's state was written with `optim.zero` = {was}, not {now}")
-
-
-def _converted(kind: str, stored: Stored, recipe: Recipe, cut: list[str]) -> Verdict:
-    how = conversion(kind)
-    if kind == "deepspeed" and stored.path.with_name(f"{stored.path.name}_universal").is_dir():
-        says = f"needs `checkpoint.universal=true` ({', '.join(cut)}): it was converted already"
-        return Verdict(outcome="convert", says=says)
-    command = how.command.format(
-        folder=quote(str(stored.path.parent)),
-        path=quote(str(stored.path)),
-        tp=recipe.parallel.tp,
-        pp=recipe.parallel.pp,
-    )
-    return Verdict(
-        outcome="convert",
-        says=f"needs conversion ({', '.join(cut)}; {how.says}) with: {command}",
-        command=command,
-    )
+    return no(f"the optimizer's state was written with `optim.zero` = {was}, not {now}")

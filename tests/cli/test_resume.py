@@ -74,3 +74,23 @@ def test_a_mistake_in_a_change(run: Path, cli: Cli) -> None:
 
     assert (done.status, "Did you mean `parallel.tp`?" in done.err) == (3, True)
     assert (run / "recipe.yaml").read_text() == before
+
+
+def test_lost_checkpoints(run: Path, cli: Cli) -> None:
+    """A folder that was emptied, or a link to what is not mounted: no silent start at step 1."""
+    with (run / "events.jsonl").open("a") as events:
+        events.write('{"event": "checkpoint", "step": 3, "name": "step-00000003"}\n')
+
+    done = cli("resume", "mine", "--check")
+
+    assert (done.status, done.out) == (
+        5,
+        "will not load: step-00000003 was written and is gone; "
+        f"`llmtrain run recipe={run}/recipe.yaml` begins another run\n",
+    )
+    (run / "checkpoints" / "newest").unlink()
+    (run / "checkpoints").rmdir()
+    (run / "checkpoints").symlink_to("/not/mounted")
+    done = cli("resume", "mine", "run.steps=4")
+    says = "will not load: checkpoints is a link to /not/mounted, which is not there"
+    assert (done.status, done.err) == (5, f"error: {run.name}/checkpoints {says}\n")

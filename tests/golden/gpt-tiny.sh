@@ -2,7 +2,7 @@
 # gpt-tiny: 1 × 2 ranks, by llmtrain
 set -euo pipefail
 CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-mkdir -p logs control checkpoints
+mkdir -p logs control
 
 # Each start of the ranks is a life of the run and has a number. control/life holds that of the
 # newest and who has it; what is left of an earlier one, on a node that was given up, finds a larger
@@ -23,6 +23,16 @@ take_life() {
     done
     mv -f -- "$draft" control/life
     export LLMTRAIN_LIFE=$life
+}
+
+# The folder of checkpoints; says why there is none. A link to what is not mounted is not an empty
+# folder: the run would begin again.
+make_checkpoints() {
+    if [[ -L checkpoints && ! -d checkpoints ]]; then
+        echo "checkpoints is a link to $(readlink checkpoints), which is not there"
+        return 1
+    fi
+    mkdir -p checkpoints
 }
 
 # A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;
@@ -64,6 +74,12 @@ started() {
     [[ ${line[0]} == Z ]] || echo "${line[19]}"
 }
 
+# Before the life is taken: a run that would begin again is not begun.
+require_checkpoints() {
+    local says
+    says=$(make_checkpoints) || { echo >&2 "llmtrain: $says" && exit 5; }
+}
+
 # The environment of every rank; env.json holds the sources.
 # Hide GPUs.
 export CUDA_VISIBLE_DEVICES=''
@@ -73,5 +89,6 @@ export GLOO_SOCKET_IFNAME=lo
 export OMP_NUM_THREADS=1
 
 [[ -n "${LLMTRAIN_PYTHON:-}" ]] || LLMTRAIN_PYTHON=python
+require_checkpoints
 hold_run
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2 -m llmtrain.trainer .

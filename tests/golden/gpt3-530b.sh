@@ -3,7 +3,7 @@
 # Start it on every node with NODE_RANK=0 … 279 and MASTER_ADDR set.
 set -euo pipefail
 CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-mkdir -p logs control checkpoints
+mkdir -p logs control
 
 # Each start of the ranks is a life of the run and has a number. control/life holds that of the
 # newest and who has it; what is left of an earlier one, on a node that was given up, finds a larger
@@ -24,6 +24,16 @@ take_life() {
     done
     mv -f -- "$draft" control/life
     export LLMTRAIN_LIFE=$life
+}
+
+# The folder of checkpoints; says why there is none. A link to what is not mounted is not an empty
+# folder: the run would begin again.
+make_checkpoints() {
+    if [[ -L checkpoints && ! -d checkpoints ]]; then
+        echo "checkpoints is a link to $(readlink checkpoints), which is not there"
+        return 1
+    fi
+    mkdir -p checkpoints
 }
 
 # A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;
@@ -63,6 +73,12 @@ started() {
     line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
     read -ra line <<<"${line##*) }"
     [[ ${line[0]} == Z ]] || echo "${line[19]}"
+}
+
+# Before the life is taken: a run that would begin again is not begun.
+require_checkpoints() {
+    local says
+    says=$(make_checkpoints) || { echo >&2 "llmtrain: $says" && exit 5; }
 }
 
 # A program of the user's does not look into control/ itself; whoever watches its ranks does. Save it
@@ -132,5 +148,6 @@ export TORCH_NCCL_HIGH_PRIORITY=1
 step_log=''
 step_line='iteration .*/'
 [[ /dev/stderr -ef logs/launcher.log ]] || step_log=
+require_checkpoints
 ((NODE_RANK)) || hold_run
 exec "$LLMTRAIN_PYTHON" -m torch.distributed.run --nnodes 280 --node-rank "$NODE_RANK" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" --nproc-per-node 8 /opt/megatron-lm/pretrain_gpt.py --tensor-model-parallel-size 8 --sequence-parallel --context-parallel-size 1 --pipeline-model-parallel-size 35 --num-virtual-stages-per-pipeline-rank 3 --num-layers 105 --hidden-size 20480 --ffn-hidden-size 81920 --num-attention-heads 128 --seq-length 2048 --max-position-embeddings 2048 --normalization LayerNorm --norm-epsilon 1e-05 --position-embedding-type learned_absolute --make-vocab-size-divisible-by 128 --init-method-std 0.02 --attention-dropout 0.1 --hidden-dropout 0.1 --micro-batch-size 1 --global-batch-size 2240 --train-iters 58856 --lr-decay-iters 58856 --lr-warmup-iters 218 --lr 5e-05 --min-lr 5e-06 --lr-decay-style cosine --optimizer adam --adam-beta1 0.9 --adam-beta2 0.95 --adam-eps 1e-08 --weight-decay 0.1 --clip-grad 1 --fp16 --initial-loss-scale 4294967296 --loss-scale-window 1000 --accumulate-allreduce-grads-in-fp32 --recompute-granularity selective --recompute-modules core_attn --transformer-impl transformer_engine --attention-backend unfused --tokenizer-type NullTokenizer --vocab-size 51200 --mock-data --split 0.98,0.02,0 --eval-iters 0 --eval-interval 100 --save checkpoints --load checkpoints --save-interval 100 --log-interval 1 --tensorboard-dir logs/tensorboard --log-throughput --seed 1234 --distributed-timeout-minutes 60 --exit-signal-handler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -63,3 +64,24 @@ def test_a_broken_checkpoint_is_not_gone_on_from(bed: Bed, program: str) -> None
     assert done.returncode == 5
     assert "tools/checkpoint/convert.py" in done.stderr
     assert json.loads((run / "control" / "slurm.json").read_text()) == jobs
+
+
+def test_a_run_that_has_lost_its_checkpoints(bed: Bed, program: str) -> None:
+    """Emptied, or a link to what is not mounted: the job ends, and does not begin again."""
+    run = bed.launch("lost", "recipe=bed-program", program, "site.slurm.restart=none")
+    assert bed.wait(run)["status"] == "finished"
+    save(run, 10)
+    bed.run("sbatch", "--wait", "--chdir", run, run / "job.sbatch")
+    shutil.rmtree(run / "checkpoints")
+
+    def error() -> str:
+        done = bed.start("sbatch", "--wait", "--chdir", run, run / "job.sbatch")
+        last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+        return f"{done.returncode} {last['event']}: {last['error']}"
+
+    assert error() == "5 failed: the checkpoint of step 10 is gone: the run does not begin again"
+    (run / "checkpoints").rmdir()
+    (run / "checkpoints").symlink_to("/not/mounted")
+    assert error() == "5 failed: checkpoints is a link to /not/mounted, which is not there"
+    done = bed.start(bed.command, "resume", run.name, "run.steps=200", "--check")
+    assert (done.returncode, "is a link to /not/mounted" in done.stdout) == (5, True)

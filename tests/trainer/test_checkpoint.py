@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,13 +93,24 @@ def test_a_damaged_checkpoint_of_deepspeed(lab: Lab) -> None:
 
 
 def test_without_a_whole_checkpoint_nothing_is_trained(lab: Lab) -> None:
-    """A run whose only checkpoint is damaged does not begin again by itself."""
+    """A run whose checkpoints are damaged, gone or not mounted does not begin again by itself."""
     trial = lab.trial(2).train()
-    lose(trial.folder / "checkpoints" / "step-00000002")
+    checkpoints = trial.folder / "checkpoints"
 
-    assert trial.statuses(1) == [6]
-    assert "is what was written" in trial.lines("events")[-1]["error"]
-    assert len(trial.lines("metrics")) == 2
+    def unmount() -> None:
+        checkpoints.rmdir()
+        checkpoints.symlink_to("/not/mounted")
+
+    for harm, says in (
+        (lambda: lose(checkpoints / "step-00000002"), "is what was written"),
+        (lambda: None, "step-00000002.damaged is damaged, and no other checkpoint is there"),
+        (lambda: rmtree(checkpoints / "step-00000002.damaged"), "step-00000002 was written and"),
+        (unmount, "is a link to /not/mounted, which is not there"),
+    ):
+        harm()
+        assert trial.statuses(1) == [6]
+        assert says in trial.lines("events")[-1]["error"]
+        assert len(trial.lines("metrics")) == 2
 
 
 @pytest.mark.parametrize("backend", [{"name": "megatron-core"}, DEEPSPEED])

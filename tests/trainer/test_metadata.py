@@ -202,7 +202,7 @@ def test_deepspeeds(deepspeed: Path, kind: str, zero: int, files: int) -> None:
     assert verdict(stored, deepspeed_recipe(2, zero)).outcome == "as_is"
     fewer = verdict(stored, deepspeed_recipe(1, zero))
     if kind == "3":
-        assert "deepspeed.checkpoint.ds_to_universal --input_folder /" in fewer.command
+        assert "deepspeed.checkpoint.ds_to_universal --input_folder /" in fewer.commands[0]
     assert fewer.outcome == ("convert" if zero else "resharded")
     assert verdict(stored, deepspeed_recipe(2, 1 if zero != 1 else 3)).outcome == "no"
 
@@ -295,8 +295,8 @@ def test_megatrons_own_format(tmp_path: Path) -> None:
     assert verdict(stored, tiny(backend=backend, **TP2_PP2)).outcome == "as_is"
     other = verdict(stored, tiny(backend=backend, gpus=2, parallel={"tp": 2}))
     assert other.outcome == "convert"
-    assert "tools/checkpoint/convert.py --model-type GPT" in other.command
-    assert "--target-tensor-parallel-size 2 --target-pipeline-parallel-size 1" in other.command
+    assert "tools/checkpoint/convert.py --model-type GPT" in other.commands[0]
+    assert "--target-tensor-parallel-size 2 --target-pipeline-parallel-size 1" in other.commands[0]
     last.unlink()
     assert read(tmp_path / "iter_0000007").damage == (
         "mp_rank_01_001/model_optim_rng.pt is missing"

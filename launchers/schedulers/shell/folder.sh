@@ -38,7 +38,7 @@ script_folder() {
 
 # The run's folder: where this was submitted from or lies, or a new one that it fills itself.
 find_folder() {
-    local folder=$SLURM_SUBMIT_DIR
+    local folder=$SLURM_SUBMIT_DIR says
     prepared "$folder" || folder=$(script_folder)
     if ! prepared "$folder"; then
         folder=${LLMTRAIN_RUNS:-${runs:-$SLURM_SUBMIT_DIR/outputs}}
@@ -47,10 +47,11 @@ find_folder() {
         prepared "$folder" || fill "$folder"
     fi
     cd "$folder"
-    mkdir -p logs control checkpoints
+    mkdir -p logs control
     exec >>logs/launcher.log 2>&1
     export LLMTRAIN_RUN=$PWD
     placed=1
+    says=$(make_checkpoints) || die "$says"
 }
 
 # Says in the run's own records that this job has it.

@@ -1,5 +1,6 @@
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-mkdir -p logs control checkpoints
+mkdir -p logs control
+require_checkpoints
 hold_run
 rm -rf control/preflight
 

@@ -36,3 +36,9 @@ started() {
     read -ra line <<<"${line##*) }"
     [[ ${line[0]} == Z ]] || echo "${line[19]}"
 }
+
+# Before the life is taken: a run that would begin again is not begun.
+require_checkpoints() {
+    local says
+    says=$(make_checkpoints) || { echo >&2 "llmtrain: $says" && exit 5; }
+}

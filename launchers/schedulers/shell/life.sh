@@ -18,3 +18,13 @@ take_life() {
     mv -f -- "$draft" control/life
     export LLMTRAIN_LIFE=$life
 }
+
+# The folder of checkpoints; says why there is none. A link to what is not mounted is not an empty
+# folder: the run would begin again.
+make_checkpoints() {
+    if [[ -L checkpoints && ! -d checkpoints ]]; then
+        echo "checkpoints is a link to $(readlink checkpoints), which is not there"
+        return 1
+    fi
+    mkdir -p checkpoints
+}

@@ -7,6 +7,8 @@ begin_life() {
     local holder='' before=-1 had=0
     [[ ! -s control/life ]] || read -r _ holder before had <control/life
     saved=$(newest_checkpoint) stalls=$restarted
+    # Before the life is taken, which would forget it.
+    ((saved || before <= 0)) || die "the checkpoint of step $before is gone: the run does not begin again"
     ((!restarted || saved > before)) || stalls=$((had + 1))
     take_life "$SLURM_JOB_ID" "$saved" "$stalls" || refuse "job $holder has this run"
     rm -f control/terminated control/stopping

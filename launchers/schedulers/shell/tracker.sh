@@ -47,5 +47,9 @@ check_tracker() {
         return
     done < <(find checkpoints -mindepth 1 -maxdepth 1 -type d \
         \( -name 'iter_*' -o -name 'global_step*' \) ! -name '*_universal' -printf '%f\n' | sort -rV)
-    [[ ! $said ]] || say "$tracker says $said, which is not whole, and no other checkpoint is"
+    if [[ $said ]]; then
+        say "$tracker says $said, which is not whole, and no other checkpoint is"
+    elif compgen -G 'checkpoints/*/' >/dev/null; then
+        say "no checkpoint is whole, and $tracker names none: the run begins at step 1"
+    fi
 }

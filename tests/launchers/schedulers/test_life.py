@@ -98,3 +98,22 @@ def test_a_life_that_was_claimed_and_never_begun_blocks_nobody(
     (lives / "1").write_text("1 elsewhere:1:1\n")
 
     assert life_of(hold(tmp_path, started)) == "2"
+
+
+def test_a_link_to_what_is_not_mounted(tmp_path: Path) -> None:
+    """Checkpoints that are elsewhere, and not there: the job ends before a life is taken."""
+    (tmp_path / "control").mkdir()
+    script = f"set -euo pipefail\n{FUNCTIONS}\nrequire_checkpoints\nhold_run"
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "scratch")
+
+    def begun() -> tuple[int, str]:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    says = f"llmtrain: checkpoints is a link to {tmp_path}/scratch, which is not there\n"
+    assert begun() == (5, says)
+    assert not (tmp_path / "control" / "life").exists()
+    (tmp_path / "scratch").mkdir()
+    assert begun() == (0, "")
