@@ -165,7 +165,8 @@ class Site:
     runs: str | None = None
     """Where run folders are made."""
     checkpoints: str | None = None
-    """Where checkpoints go; null: into the run's folder."""
+    """Where checkpoints go: the run's ``checkpoints`` becomes a link to a folder of its name there;
+    null: into the run's folder."""
     scratch: str | None = None
     """Fast shared storage."""
     nvme: str | None = None

@@ -70,7 +70,7 @@ def make_folder(launch: Launch, root: Path, now: datetime, site: Site | None = N
         draft = root / f".{name}.{os.getpid()}"
         before = os.umask(int(site.umask, 8)) if site and site.umask else None
         try:
-            _write(draft, launch, site.group if site else None)
+            _write(draft, launch, site)
             return _settle(draft, root, name)
         finally:
             if before is not None:
@@ -84,18 +84,21 @@ def make_folder(launch: Launch, root: Path, now: datetime, site: Site | None = N
         raise LaunchError(Problem(code="folder", says=says, hint=hint)) from error
 
 
-def _write(draft: Path, launch: Launch, group: str | None) -> None:
+def _write(draft: Path, launch: Launch, site: Site | None) -> None:
     draft.mkdir()
-    if group:
-        shutil.chown(draft, group=group)
+    if site and site.group:
+        shutil.chown(draft, group=site.group)
         draft.chmod(draft.stat().st_mode | stat.S_ISGID)  # what is made inside inherits it
     for name, text in launch.files.items():
         path = draft / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     (draft / launch.script).chmod(0o755)
-    for name in ("logs", "control", "checkpoints"):
+    for name in ("logs", "control"):
         (draft / name).mkdir()
+    # Where the site has a place of its own for them the job makes a link to it.
+    if not (site and site.checkpoints):
+        (draft / "checkpoints").mkdir()
 
 
 def _settle(draft: Path, root: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.local import PORT, heeding
 from llmtrain.launchers.schedulers.requests import first_step
 from llmtrain.launchers.screening import preflight_files
-from llmtrain.launchers.shell import array, assign, command, comment, package_text
+from llmtrain.launchers.shell import array, assign, assign_path, command, comment, package_text
 from llmtrain.planner.plan import Plan
 
 
@@ -34,6 +34,7 @@ def job(
         "set -euo pipefail",
         array("hosts", hosts),
         f"steps={plan.steps or 0}",
+        assign_path("checkpoints_in", plan.recipe.site.checkpoints or ""),
     ]
     functions = "\n".join(map(package_text, ("life.sh", "life-here.sh", "checkpoints.sh")))
     looking = "".join(f"{package_text(name)}\n" for name in heeding(program))

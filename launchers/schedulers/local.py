@@ -11,7 +11,7 @@ from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.requests import first_step
-from llmtrain.launchers.shell import assign, comment, package_text
+from llmtrain.launchers.shell import assign, assign_path, comment, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
@@ -53,6 +53,7 @@ def _head(plan: Plan) -> Iterator[str]:
     yield "set -euo pipefail"
     yield 'CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"'
     yield "mkdir -p logs control"
+    yield assign_path("checkpoints_in", recipe.site.checkpoints or "")
 
 
 def _environment(variables: tuple[Variable, ...]) -> Iterator[str]:

@@ -80,6 +80,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield ""
     yield assign("name", job_name(plan.recipe.run_name))
     yield assign_path("runs", site.runs or "")
+    yield assign_path("checkpoints_in", site.checkpoints or "")
     yield assign("group", site.group or "")
     yield assign("python", python(batch))
     yield f"nodes={plan.nodes}"

@@ -4,6 +4,7 @@
 set -euo pipefail
 CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 mkdir -p logs control
+checkpoints_in=''
 
 # Each start of the ranks is a life of the run and has a number. control/life holds that of the
 # newest and who has it; what is left of an earlier one, on a node that was given up, finds a larger
@@ -26,14 +27,23 @@ take_life() {
     export LLMTRAIN_LIFE=$life
 }
 
-# The folder of checkpoints; says why there is none. A link to what is not mounted is not an empty
-# folder: the run would begin again.
+# The folder of checkpoints, or a link to one of the run's name in the site's place for them; says
+# why there is none. A link to what is not mounted is not an empty folder: the run would begin again.
 make_checkpoints() {
+    local there=${checkpoints_in:+$checkpoints_in/${PWD##*/}}
     if [[ -L checkpoints && ! -d checkpoints ]]; then
         echo "checkpoints is a link to $(readlink checkpoints), which is not there"
         return 1
+    elif [[ -d checkpoints || ! $there ]]; then
+        mkdir -p checkpoints
+        return
     fi
-    mkdir -p checkpoints
+    mkdir -p "$checkpoints_in" 2>/dev/null || :
+    if ! mkdir "$there" 2>/dev/null && [[ ! -d $there || $(ls -A "$there") ]]; then
+        echo "$there cannot be made for this run's checkpoints, or is another's (site.checkpoints)"
+        return 1
+    fi
+    ln -s "$there" checkpoints
 }
 
 # A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;

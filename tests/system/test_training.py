@@ -42,8 +42,13 @@ def test_two_nodes_train_through_the_script_with_the_losses_of_one_machine(bed: 
 
 
 def test_deepspeeds_engine_on_two_nodes(bed: Bed) -> None:
-    """By torchrun and by srun, with the JSON of the plan: the losses of megatron-core alone."""
-    engine = ("backend=megatron-core+deepspeed", "optim.zero=2")
+    """By torchrun and by srun, with the JSON of the plan: the losses of megatron-core alone.
+
+    Their checkpoints are where the site wants them.
+    """
+    place = bed.folder / "big"
+    place.mkdir()
+    engine = ("backend=megatron-core+deepspeed", "optim.zero=2", f"site.checkpoints={place}")
     shapes = ("torchrun", "srun")
     folders = {
         shape: bed.launch(shape, *RECIPE, *engine, f"site.launch={shape}") for shape in shapes
@@ -54,6 +59,8 @@ def test_deepspeeds_engine_on_two_nodes(bed: Bed) -> None:
     for shape, folder in folders.items():
         assert bed.wait(folder)["status"] == "finished"
         assert losses(folder) == pytest.approx(losses(here), abs=1e-4), shape
+        assert (folder / "checkpoints").resolve() == place / folder.name
+        assert [path.name for path in (place / folder.name).iterdir()] == ["step-00000004"]
 
 
 def test_the_environment_that_was_asked_for_is_on_every_node(bed: Bed, program: str) -> None:

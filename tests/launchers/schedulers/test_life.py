@@ -117,3 +117,25 @@ def test_a_link_to_what_is_not_mounted(tmp_path: Path) -> None:
     assert not (tmp_path / "control" / "life").exists()
     (tmp_path / "scratch").mkdir()
     assert begun() == (0, "")
+
+
+def test_checkpoints_in_a_place_of_the_sites(tmp_path: Path) -> None:
+    """A link to a folder of the run's name there, made once; one with content is refused."""
+    run, place = tmp_path / "tiny-1", tmp_path / "big disk"
+    script = f"set -euo pipefail\n{FUNCTIONS}\ncheckpoints_in=$1\nmake_checkpoints"
+
+    def made() -> tuple[int, str]:
+        words = ["bash", "-c", script, "-", str(place)]
+        done = subprocess.run(words, cwd=run, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    run.mkdir()
+    assert made() == (0, "")
+    assert (run / "checkpoints").resolve() == place / "tiny-1"
+    (place / "tiny-1" / "step-1").mkdir()
+    assert made() == (0, "")
+    (run / "checkpoints").unlink()
+    status, said = made()
+    assert (status, "site.checkpoints" in said) == (1, True)
+    assert not (run / "checkpoints").exists()
