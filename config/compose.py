@@ -30,6 +30,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import RULES, Judge, with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.config.search import SearchPath, recipe_file, search_path, unknown_option
+from llmtrain.config.ungrouped import ungrouped
 
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError)
 """What Hydra answers to a mistake: in an override, in a file, in the name of a file."""
@@ -137,7 +138,8 @@ class _Composition:
             _no_resolvers(config)
             data = OmegaConf.to_container(config, resolve=True)
         except HYDRA_ERRORS as error:
-            raise RecipeError(_said(error)) from error
+            found = ungrouped(error, overrides, self._path, self._name)
+            raise RecipeError(found or [_said(error)]) from error
         if not isinstance(data, dict):
             raise RecipeError(f"recipe {self._name} is not a group of keys")
         data.setdefault("name", self._name)

@@ -1,9 +1,12 @@
 """Composition: an answer to every mistake, with what would work."""
 
+from pathlib import Path
+
 import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import RecipeError, UsageError
+from llmtrain.config.files import dump_recipe
 from llmtrain.config.repairs import Judge
 from llmtrain.config.rules import violations
 from llmtrain.planner.mending import LAUNCH
@@ -186,3 +189,23 @@ def test_a_repair_is_judged_by_who_asks() -> None:
         )
 
     assert overrides(caught.value.problems[0])[0] == "gpus=1120"
+
+
+def test_a_choice_of_a_group_in_a_resolved_recipe(tmp_path: Path) -> None:
+    """It holds values alone: each choice is answered, with what would work."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(dump_recipe(compose(["recipe=llama2-7b"])))
+
+    found = problems(f"recipe={file}", "precision=fp16", "cluster=dgx-a100-80g", "gpus=64")
+
+    precision, cluster = found
+    assert precision.message == (
+        "`precision` = fp16 chooses a group, and the recipe holds none: it is resolved"
+    )
+    assert precision.where == "command line: precision=fp16"
+    assert precision.hint == "say `precision.kind=fp16`"
+    assert compose([f"recipe={file}", "precision.kind=fp16"]).precision.kind == "fp16"
+    assert "`recipe=llama2-7b cluster=dgx-a100-80g`" in cluster.hint
+    (adam,) = problems(f"recipe={file}", "optim=adam")
+    keys = adam.hint.removeprefix("say `").removesuffix("`").split()
+    assert compose([f"recipe={file}", *keys]).optim.zero == 0

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from llmtrain.config.build import build
-from llmtrain.config.files import dump_recipe
+from llmtrain.config.files import dump_recipe, read_recipe
 from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends import program
 from llmtrain.planner.plan import make_plan
+from llmtrain.runs.checkpoints.check import check
 
 GPT: dict[str, Any] = {
     "layers": 4,
@@ -177,8 +178,20 @@ class Trial:
         return self
 
     def statuses(self, ranks: int) -> list[int]:
-        """Run as many ranks, and see how each ended."""
-        return self.ranks.run(self.folder, ranks)
+        """Run as many ranks, see how each ended, and that ``resume`` would have known it."""
+        before = self.verdict()
+        found = self.ranks.run(self.folder, ranks)
+        if not any(found):
+            assert before in ("none", "as_is", "resharded"), before
+            # What was written is read in the layout that wrote it.
+            assert self.verdict() == "as_is" or not self.checkpoints(), self.verdict()
+        return found
+
+    def verdict(self) -> str:
+        """What ``resume`` makes of the checkpoints that are here."""
+        return check(
+            self.folder / "checkpoints", read_recipe(self.folder / "recipe.yaml")
+        ).verdict.outcome
 
     def kill(self, rank: int, step: int, part: float) -> list[int]:
         """Run every rank, and kill one in the save of ``step``, after that ``part`` of its time."""

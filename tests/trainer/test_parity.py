@@ -122,22 +122,25 @@ def zero(stage: int, **more: Any) -> dict[str, Any]:
 DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     *(
         (
-            "gpt",
+            shape,
             f"tp 2, dp 2, ZeRO-{stage}",
             {"gpus": 4, "backend": BOTH, "parallel": {"tp": 2}, "optim": zero(stage)},
         )
+        for shape in ("gpt", "llama")
         for stage in (1, 2, 3)
     ),
     *(
-        ("llama", f"dp 2, ZeRO-{stage}", {"gpus": 2, "backend": PLAIN, "optim": zero(stage)})
+        (shape, f"dp 2, ZeRO-{stage}", {"gpus": 2, "backend": PLAIN, "optim": zero(stage)})
+        for shape in ("gpt", "llama")
         for stage in (0, 1, 2, 3)
     ),
     *(
         (
-            "gpt",
+            shape,
             f"dp 2, ZeRO-{stage}, offload",
             {"gpus": 2, "backend": PLAIN, "optim": zero(stage, offload=True)},
         )
+        for shape in ("gpt", "llama")
         for stage in (1, 2, 3)
     ),
     (
@@ -147,10 +150,13 @@ DEEPSPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
     ("llama", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}}),
     ("gpt", "pp 2", {"gpus": 2, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)}),
-    (
-        "gpt",
-        "pp 2, dp 2, ZeRO-1",
-        {"gpus": 4, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)},
+    *(
+        (
+            shape,
+            "pp 2, dp 2, ZeRO-1",
+            {"gpus": 4, "backend": PLAIN, "parallel": {"pp": 2}, "optim": zero(1)},
+        )
+        for shape in ("gpt", "llama")
     ),
     (
         "gpt",

@@ -35,6 +35,7 @@ def test_a_run_goes_on_in_another_layout(lab: Lab, zero: int) -> None:
 
     for number, layout in enumerate(CHAIN, start=1):
         moving.change(steps=number * LEG, **same, **layout)
+        assert moving.verdict() == ("resharded" if number > 1 else "none")
         assert not any(moving.statuses(layout["gpus"])), moving.logs()
 
     assert moving.losses() == pytest.approx(whole.losses(), abs=TOLERANCE)
@@ -46,6 +47,7 @@ def test_another_optimizer_cannot_read_the_state(lab: Lab) -> None:
     """A checkpoint of the plain optimizer is refused by the distributed one, by the key's name."""
     trial = lab.trial(1).train()
     trial.change(steps=2, optim={"lr": 1e-2, "zero": 1})
+    assert trial.verdict() == "no"
 
     assert trial.statuses(1) == [6]
     says = "step-00000001 was written with `optim.zero` = 0, not 1"

@@ -55,6 +55,7 @@ def test_a_run_goes_on_in_another_layout(
 
     for number, keys in enumerate(layouts, start=1):
         moving.change(steps=number * LEG, **same, **keys)
+        assert moving.verdict() == ("resharded" if number > 1 else "none")
         assert not any(moving.statuses(keys["gpus"])), moving.logs()
 
     assert moving.losses() == pytest.approx(whole.losses(), abs=TOLERANCE)
@@ -84,6 +85,7 @@ def test_what_cannot_be_read_is_refused(
     same: dict[str, Any] = {"model": shapes[shape], "backend": BACKEND}
     trial = lab.trial(1, **same, **before).train()
     trial.change(steps=2, **same, **after)
+    assert trial.verdict() == "no"
 
     assert any(trial.statuses(after["gpus"]))
     assert says in trial.lines("events")[-1]["error"]
@@ -96,6 +98,7 @@ def test_the_engines_do_not_read_each_other(lab: Lab) -> None:
     for first, second in (engines, engines[::-1]):
         trial = lab.trial(1, backend={"name": first}).train()
         trial.change(steps=2, backend={"name": second})
+        assert trial.verdict() == "no"
 
         assert trial.statuses(1) == [6]
         assert "was not written by" in trial.lines("events")[-1]["error"]
