@@ -10,7 +10,7 @@ from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.local import PORT, heeding
-from llmtrain.launchers.schedulers.requests import first_step
+from llmtrain.launchers.schedulers.requests import first_step, own_first
 from llmtrain.launchers.screening import preflight_files
 from llmtrain.launchers.shell import array, assign, assign_path, command, comment, package_text
 from llmtrain.planner.plan import Plan
@@ -28,6 +28,7 @@ def job(
     start = (*_torchrun(plan), *program.command)
     python = plan.recipe.site.python or provenance.python
     host = [*_host(plan, variables, python), f"start=({_words(plan)} {command(program.command)})"]
+    host += own_first(program)
     head = [
         "#!/usr/bin/env bash",
         comment(f"{plan.recipe.name}: {plan.nodes} × {plan.ranks_per_node} ranks over ssh"),

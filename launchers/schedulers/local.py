@@ -10,7 +10,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
-from llmtrain.launchers.schedulers.requests import first_step
+from llmtrain.launchers.schedulers.requests import first_step, own_first
 from llmtrain.launchers.shell import assign, assign_path, comment, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
@@ -79,6 +79,10 @@ def _start(plan: Plan, program: Program, provenance: Provenance, start: str) -> 
         yield "[[ /dev/stderr -ef logs/launcher.log ]] || step_log="
     yield "require_checkpoints"
     yield "hold_run" if plan.nodes == 1 else "((NODE_RANK)) || hold_run"
+    if own := [*own_first(program)]:
+        yield f"start=({start})"
+        yield from own
+        start = '"${start[@]}"'
     traced = "".join(f"{word} " for word in nsys(plan.recipe, "nsys-%h"))
     yield f'exec {traced}"$LLMTRAIN_PYTHON" {start}'
 

@@ -1,9 +1,11 @@
-"""Requests in a run's ``control/``, where the program does not look for them itself."""
+"""What a job does for a program that does not do it itself: looks into ``control/`` for requests,
+and for the newest checkpoint among two kinds."""
 
 from collections.abc import Iterator
 
 from llmtrain.config.recipe import Recipe
-from llmtrain.launchers.shell import assign
+from llmtrain.launchers.launch import Program
+from llmtrain.launchers.shell import assign, package_text
 
 
 def first_step(recipe: Recipe, log: str) -> Iterator[str]:
@@ -14,3 +16,9 @@ def first_step(recipe: Recipe, log: str) -> Iterator[str]:
     """
     yield assign("step_log", log)
     yield assign("step_line", "iteration .*/" if recipe.backend.name != "deepspeed" else "")
+
+
+def own_first(program: Program) -> Iterator[str]:
+    """Below ``start=(…)``: a universal checkpoint is for a run that has none of its own yet."""
+    if "--universal-checkpoint" in program.command:
+        yield package_text("universal.sh").rstrip("\n")

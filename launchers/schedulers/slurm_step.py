@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from llmtrain.launchers.launch import Program
+from llmtrain.launchers.schedulers.requests import own_first
 from llmtrain.launchers.screening import is_watched
 from llmtrain.launchers.shell import array, assign, command, package_text
 from llmtrain.launchers.tracing import nsys
@@ -35,6 +36,7 @@ def task_script(plan: Plan, program: Program) -> str:
         array("secrets", site.secrets.names),
         f"watched={int(is_watched(plan.recipe, plan.nodes))}",
         f"start=({start} {command(program.command)})",
+        *own_first(program),
         "",
     ]
     return "\n".join(lines) + package_text(f"ranks-{shape}.sh") + "\n" + package_text("task.sh")
