@@ -7,6 +7,7 @@ from typing import Any
 
 from llmtrain.config.layout import degrees
 from llmtrain.config.recipe import Recipe
+from llmtrain.launchers.backends.tracker import UNIVERSAL
 from llmtrain.runs.checkpoints.outcome import Verdict, no
 from llmtrain.runs.checkpoints.programs import conversion
 from llmtrain.runs.checkpoints.stored import Stored
@@ -15,7 +16,7 @@ from llmtrain.runs.checkpoints.stored import Stored
 def converted(kind: str, stored: Stored, recipe: Recipe, cut: Mapping[str, str]) -> Verdict:
     """With which commands; ``cut``: what the program does not read, by degree."""
     how, why = conversion(kind), ", ".join(cut.values())
-    if kind == "deepspeed" and stored.path.with_name(f"{stored.path.name}_universal").is_dir():
+    if kind == "deepspeed" and _is_converted(stored.path):
         return converted_already(f" ({why})")
     # What is converted has no virtual stages.
     stay = [text for name, text in cut.items() if name not in (*how.makes, "vpp")]
@@ -28,6 +29,15 @@ def converted(kind: str, stored: Stored, recipe: Recipe, cut: Mapping[str, str])
         commands=tuple(line.format_map(_words(stored.path, recipe)) for line in how.commands),
         then=how.then,
     )
+
+
+def _is_converted(path: Path) -> bool:
+    """Whether there is a universal checkpoint of this one, whole: its converter names it last."""
+    try:
+        named = path.with_name(UNIVERSAL).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return False
+    return named == f"{path.name}_universal"
 
 
 def _words(path: Path, recipe: Recipe) -> dict[str, Any]:

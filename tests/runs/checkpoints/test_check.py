@@ -158,6 +158,21 @@ def test_what_is_not_universal_yet(recipe: Recipe, tmp_path: Path) -> None:
     assert check(tmp_path, wanted).verdict.outcome == "as_is"
 
 
+@pytest.mark.parametrize(("named", "done"), [("global_step5_universal", True), (None, False)])
+def test_a_conversion_that_was_broken_off_is_made_again(
+    recipe: Recipe, tmp_path: Path, named: str | None, done: bool
+) -> None:
+    """Its folder is there at once; the converter names it in ``latest_universal`` at its end."""
+    (save_tag(tmp_path, 5).with_name("global_step5_universal") / "zero").mkdir(parents=True)
+    if named:
+        (tmp_path / "latest_universal").write_text(named)
+    wanted = with_deepspeed(recipe, universal=False)
+    found = check(tmp_path, replace(wanted, gpus=2 * recipe.gpus)).verdict
+
+    assert found.outcome == "convert"
+    assert ("converted already" in found.says, bool(found.commands)) == (done, not done)
+
+
 @pytest.mark.parametrize("name", ["megatron-core", "megatron-core+deepspeed"])
 def test_another_programs_checkpoint(
     recipe: Recipe,
