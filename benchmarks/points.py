@@ -56,8 +56,8 @@ def read_points(file: Path) -> list[Point]:
 
 
 def points_of(rows: Iterable[Mapping[str | None, object]]) -> list[Point]:
-    """Rows as points; columns without a name are dropped."""
+    """Rows as points; columns without a name are dropped, and their names are read in any case."""
     return [
-        Point({str(key): str(value or "").strip() for key, value in row.items() if key})
+        Point({key.strip().lower(): str(value or "").strip() for key, value in row.items() if key})
         for row in rows
     ]
