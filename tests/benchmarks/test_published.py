@@ -189,7 +189,7 @@ def test_other_spellings_are_the_same_run(spelt: dict[str, str]) -> None:
 )
 def test_numbers_and_recompute_are_read(cells: dict[str, str], kind: str, recompute: str) -> None:
     """As the row says them."""
-    rows = points_of([{**GOOD, **cells}])
+    rows = points_of([GOOD | cells])
     recipe = express(rows[0], rows).recipe
 
     assert (recipe.precision.kind, recipe.recompute.kind) == (kind, recompute)
