@@ -59,9 +59,17 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kernels.attention": st.sampled_from(["auto", "unfused", "flash", "fused"]),
     "kernels.tp_overlap": st.booleans(),
     "backend.name": st.sampled_from(
-        ["megatron-lm", "megatron-core", "megatron-deepspeed", "deepspeed"]
+        [
+            "megatron-lm",
+            "megatron-core",
+            "megatron-core+deepspeed",
+            "megatron-deepspeed",
+            "deepspeed",
+        ]
     ),
     "backend.approximate": st.booleans(),
+    "data.split": st.sampled_from([(0.98, 0.02, 0.0), (1.0, 0.0, 0.0), (969, 30, 1), (0, 1, 0)]),
+    "data.validation.interval": st.sampled_from([None, 1, 100]),
     "checkpoint.interval": st.sampled_from([None, 1, 500]),
     "model.layers": st.sampled_from([1, 12, 61, 96, 105]),
     "model.hidden": st.sampled_from([64, 1000, 4096, 12288]),
@@ -77,6 +85,28 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 """Keys with values, wrong ones among them."""
 
+TOGETHER: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "ramp": st.fixed_dictionaries(
+        {
+            "batch.ramp.start": st.sampled_from([1, 16, 32, 64, 7, 0]),
+            "batch.ramp.step": st.sampled_from([1, 16, 32, 64, 3]),
+            "batch.ramp.samples": st.sampled_from([1, 1000, 10**6, 10**9, -1]),
+        }
+    ),
+    "experts": st.fixed_dictionaries(
+        {
+            "model.experts": st.sampled_from([1, 4, 8, 60, 256]),
+            "model.topk": st.sampled_from([1, 2, 8]),
+            "model.moe_ffn": st.sampled_from([None, 64, 2048]),
+        },
+        optional={
+            "model.shared_experts": st.sampled_from([0, 1, 2]),
+            "model.dense_layers": st.sampled_from([0, 1, 12]),
+        },
+    ),
+}
+"""Keys that make sense together, as they are typed."""
+
 CLUSTERS = st.sampled_from(
     ["dgx-a100-40g", "dgx-a100-80g", "dgx-h100", "dgx-h200", "h800", "aws-p4d", "local-cpu"]
 )
@@ -88,6 +118,12 @@ def changes(most: int) -> st.SearchStrategy[dict[str, Any]]:
     return keys.flatmap(lambda some: st.fixed_dictionaries({key: VALUES[key] for key in some}))
 
 
+def typed(most: int) -> st.SearchStrategy[dict[str, Any]]:
+    """The same, and now and then keys that belong together."""
+    beside: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.one_of(*TOGETHER.values())
+    return st.builds(lambda some, more: {**some, **more}, changes(most), beside)
+
+
 @cache
 def shipped(name: str, cluster: str | None = None) -> Recipe:
     """A shipped recipe, on its own or on another cluster."""
@@ -96,9 +132,9 @@ def shipped(name: str, cluster: str | None = None) -> Recipe:
 
 def check_composed(name: str, change: dict[str, Any]) -> str:
     """Through composition, as typed: a plan or errors, and repairs that can be pasted."""
-    typed = [f"recipe={name}", *as_overrides(change)]
+    given_keys = [f"recipe={name}", *as_overrides(change)]
     try:
-        plan = make_plan(compose(typed, (), LAUNCH))
+        plan = make_plan(compose(given_keys, (), LAUNCH))
     except RecipeError as error:
         problems = error.problems
         said = "errors"
@@ -107,9 +143,9 @@ def check_composed(name: str, change: dict[str, Any]) -> str:
         said = answered(plan)
     for repair in _offered(problems):
         keys = {text.partition("=")[0] for text in repair}
-        rest = [text for text in typed if text.partition("=")[0] not in keys]
+        rest = [text for text in given_keys if text.partition("=")[0] not in keys]
         mended = make_plan(compose([*rest, *repair], (), LAUNCH))
-        assert mended.errors == (), (typed, repair, mended.errors)
+        assert mended.errors == (), (given_keys, repair, mended.errors)
     return said
 
 
@@ -171,7 +207,7 @@ def run_composed(count: int, *, derandomize: bool = False) -> Counter[str]:
     """``count`` recipes through composition."""
     answers = Counter[str]()
 
-    @given(name=st.sampled_from(NAMES), change=changes(5))
+    @given(name=st.sampled_from(NAMES), change=typed(5))
     @_settings(count, derandomize=derandomize)
     def run(name: str, change: dict[str, Any]) -> None:
         answers[check_composed(name, change)] += 1

@@ -1,20 +1,22 @@
 """A published row as a recipe, with the software stack that ran it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
+from benchmarks.cells import read_cells
 from benchmarks.fills import Filled, filled
 from benchmarks.fitting_in import as_it_fits
-from benchmarks.frameworks import rule_for
+from benchmarks.frameworks import framework_note, rule_for
 from benchmarks.machines import cluster_of
 from benchmarks.points import Point
-from benchmarks.shapes import NotExpressible, shape_of
+from benchmarks.shapes import NotExpressible, shape_notes, shape_of
 from llmtrain.config.batch import Batch
 from llmtrain.config.errors import LlmtrainError
 from llmtrain.config.model import Model
-from llmtrain.config.numerics import Fp8, Kernels, Precision, Recompute
+from llmtrain.config.numerics import Fp8, Kernels, Kind, Precision, Recompute
 from llmtrain.config.parallel import Parallel
 from llmtrain.config.place import Backend, Cluster
 from llmtrain.config.recipe import Recipe
@@ -26,6 +28,8 @@ from llmtrain.planner.stacks import stack_of
 class Expressed:
     """A row that a recipe can say."""
 
+    point: Point
+    """The row as it was read."""
     recipe: Recipe
     """What was trained, and where."""
     stack: str
@@ -43,30 +47,44 @@ def express(point: Point, family: Sequence[Point]) -> Expressed:
         NotExpressible: with the reason.
     """
     _refuse(point)
+    read, defaults = read_cells(point)
     try:
-        cluster = cluster_of(point)
-        rule = rule_for(point, cluster.gpu.arch)
+        cluster, network = cluster_of(read)
+        rule = rule_for(read, cluster.gpu.arch)
         fill = rule.get("fill", {})
-        model = replace(shape_of(point), **fill.get("model", {}))
-        layout = filled(point, model, family)
-        recipe = _recipe(point, layout, cluster, model, rule["stack"], fill)
+        model = replace(shape_of(read), **fill.get("model", {}))
+        layout = filled(read, model, family)
+        recipe = _recipe(read, layout, cluster, model, rule["stack"], fill)
         program = fill.get("program", "megatron")
-        recipe, fitted = as_it_fits(point, recipe, program, layout)
+        recipe, fitted = as_it_fits(read, recipe, program, layout)
     except LlmtrainError as error:
         raise NotExpressible(f"no valid recipe: {error}") from error
-    return Expressed(
-        recipe=recipe, stack=rule["stack"], program=program, fills=(*layout.notes, *fitted)
-    )
+    said = (*defaults, *framework_note(read, rule), *network, *shape_notes(read, model))
+    said = (*said, *_last(layout.notes, fitted), *_open(read, fitted))
+    return Expressed(point=read, recipe=recipe, stack=rule["stack"], program=program, fills=said)
+
+
+def _last(first: Sequence[str], later: Sequence[str]) -> Iterator[str]:
+    """What was filled anew counts alone."""
+    again = {note.partition(":")[0] for note in later}
+    yield from (note for note in first if note.partition(":")[0] not in again)
+    yield from later
+
+
+def _open(point: Point, fitted: Sequence[str]) -> Iterator[str]:
+    """A silent row that fits computes nothing again, and its TFLOP/s count the model alone."""
+    if not point.text("recompute") and not any(note.startswith("recompute") for note in fitted):
+        yield "recompute: none"
+    timed = point.text("step_time_s") or point.text("tokens_per_s_per_gpu")
+    if point.text("tflops_per_gpu") and not (timed or point.text("tflops_kind")):
+        yield "tflops_kind: model"
 
 
 def _refuse(point: Point) -> None:
-    notes, numbers = point.text("notes"), point.text("precision")
-    if "LoRA" in notes or "lora" in point.family:
+    if "LoRA" in point.text("notes") or "lora" in point.family:
         raise NotExpressible("LoRA: a recipe trains all weights")
-    if "ONE LAYER" in notes:
+    if "ONE LAYER" in point.text("notes"):
         raise NotExpressible("one layer, not a step")
-    if "fp4" in numbers:
-        raise NotExpressible(f"precision {numbers}: a recipe has no 4-bit numbers")
 
 
 def _recipe(
@@ -148,21 +166,25 @@ def _gradients(point: Point, fill: dict[str, Any]) -> Literal["fp32", "weights"]
     return "fp32" if "grads fp32" in point.text("notes") else fill.get("grads", "fp32")
 
 
+FP8: Mapping[str, Literal["delayed", "tensorwise", "blockwise", "mxfp8"]] = MappingProxyType(
+    {
+        "fp8": "delayed", "fp8-tensorwise": "tensorwise", "fp8-blockwise": "blockwise",
+        "mxfp8": "mxfp8",
+    }
+)  # fmt: skip
+"""Spellings (``data/cells.yaml``) -> how the scaling factors are found."""
+
+
 def _precision(point: Point, *, fp8_params: bool) -> Precision:
-    numbers = point.text("precision").lower()
-    if "fp8" in numbers:
-        mx = "mx" in numbers
-        return Precision(
-            kind="fp8", fp8=Fp8(recipe="mxfp8" if mx else "delayed", param_gather=fp8_params)
-        )
-    return Precision(kind="fp16" if "fp16" in numbers else "bf16")
+    numbers = point.text("precision")
+    if numbers in FP8:
+        return Precision(kind="fp8", fp8=Fp8(recipe=FP8[numbers], param_gather=fp8_params))
+    return Precision(kind=cast(Kind, numbers))
 
 
 def _recompute(point: Point) -> Recompute:
-    kind = point.text("recompute").lower()
-    block = re.search(r"block\s*\(\s*(\d+)", kind)
+    kind = point.text("recompute")
+    block = re.fullmatch(r"block\((\d+)\)", kind)
     if block:
         return Recompute(kind="full", method="block", layers=int(block[1]))
-    if kind.startswith("full"):
-        return Recompute(kind="full")
-    return Recompute(kind="selective" if kind.startswith("sel") else "none")
+    return Recompute(kind=cast(Literal["none", "selective", "full"], kind or "none"))

@@ -113,7 +113,7 @@ def _rows(
                 expressed = express(point, grouped[family])
             except NotExpressible:
                 continue
-            seconds = measured_seconds(point, expressed)
+            seconds = measured_seconds(expressed)
             if seconds and point.id not in excluded:
                 found.append((expressed, seconds))
         alike = defaultdict[tuple[object, ...], list[tuple[Expressed, float]]](list)

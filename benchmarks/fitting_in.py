@@ -47,7 +47,7 @@ def _candidates(
         for micro in micros:
             said = []
             if micro != recipe.batch.micro:
-                said.append(f"micro-batch: {micro}, so that it fits")
+                said.append(f"micro_batch: {micro}, so that it fits")
             if kind != recipe.recompute:
                 said.append(f"recompute: {kind.kind}, so that it fits")
             batch = replace(recipe.batch, micro=micro)

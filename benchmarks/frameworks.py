@@ -26,20 +26,34 @@ def rule_for(point: Point, gpu_arch: str) -> Mapping[str, Any]:
 def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
     words = all(
         any(word.lower() in point.text(column).lower() for word in when[column])
-        for column in ("framework", "notes", "family", "source")
+        for column in NAMING
         if column in when
     )
     words = words and ("zero" not in when or stated_zero(point) in when["zero"])
     words = words and ("model" not in when or point.text("arch") in when["model"])
-    year = point.number("year") or 2024
-    years = "year" not in when or when["year"][0] <= year <= when["year"][1]
+    years = "year" not in when or when["year"][0] <= year_of(point) <= when["year"][1]
     return words and years and ("arch" not in when or gpu_arch in when["arch"])
 
 
+def year_of(point: Point) -> int:
+    """The year of a row that was read: it is never blank."""
+    return int(point.text("year"))
+
+
+NAMING = ("framework", "notes", "family", "source")
+"""Columns that name a program."""
+
+
+def framework_note(point: Point, rule: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where no word of the row names a known program: the stack that stands in."""
+    if any(column in rule["when"] for column in NAMING):
+        return ()
+    named = point.text("framework")
+    said = f"framework: {rule['stack']}"
+    return (f"{said}, for {named} that is not known" if named else said,)
+
+
 def stated_zero(point: Point) -> int | None:
-    """The stage that a row states; FSDP shards all."""
-    given = point.text("zero_stage").lower()
-    if any(word in given for word in ("fsdp", "full_shard", "hsdp")):
-        return 3
-    digits = [int(sign) for sign in given if sign.isdigit()]
-    return min(3, digits[0]) if digits else None
+    """The stage that a row states, as it was read."""
+    given = point.text("zero_stage")
+    return int(given) if given else None

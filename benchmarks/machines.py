@@ -23,8 +23,10 @@ def _machines() -> dict[str, Any]:
     return data
 
 
-def cluster_of(point: Point) -> Cluster:
+def cluster_of(point: Point) -> tuple[Cluster, tuple[str, ...]]:
     """The cluster of a row: its GPU, its NVLink domain, and the NICs its interconnect names.
+
+    Beside it, what stands in where it names none.
 
     Raises:
         NotExpressible: if the GPU is unknown.
@@ -38,14 +40,22 @@ def cluster_of(point: Point) -> Cluster:
     gpu = build(Gpu, data)
     differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts") if key in entry}
     gpu = replace(gpu, **differs)
-    node = point.whole("gpus_per_node") or 8
+    _compare_memory(name, gpu)
+    node = point.whole("gpus_per_node") or 1
     per_node = entry["domain"] if entry["domain"] > 8 else node
-    return Cluster(
-        name=name,
-        gpu=gpu,
-        gpus_per_node=per_node,
-        network=_network(point, gpu, entry["nvlink_gb_per_s"], per_node, node),
-    )
+    network, said = _network(point, gpu, entry["nvlink_gb_per_s"], per_node, node)
+    return Cluster(name=name, gpu=gpu, gpus_per_node=per_node, network=network), said
+
+
+def _compare_memory(name: str, gpu: Gpu) -> None:
+    """A name that says another memory (``a100-64g``) is another GPU's."""
+    stated, known = re.search(r"(\d{2,3})\s*gi?b?\b", name), gpu.memory_bytes
+    if stated and known and abs(int(stated[1]) * 1e9 / known - 1) > MEMORY_SLACK:
+        raise NotExpressible(f"GPU {name} is not known: {gpu.name} has {known / 1e9:.0f} GB")
+
+
+MEMORY_SLACK = 0.09
+"""How far the memory that a name says may lie from what the device has: GB are taken for GiB."""
 
 
 def _nearest_name(name: str) -> str | None:
@@ -53,21 +63,29 @@ def _nearest_name(name: str) -> str | None:
     return next((known for pattern, known in patterns if re.search(pattern, name)), None)
 
 
-def _network(point: Point, gpu: Gpu, nvlink: float, per_node: int, node: int) -> Network:
-    """NICs of a node from words like ``8x400G`` or ``1600Gbps/node``."""
+def _network(
+    point: Point, gpu: Gpu, nvlink: float, per_node: int, node: int
+) -> tuple[Network, tuple[str, ...]]:
+    """NICs of a node from words like ``8x400G``, ``1600Gbps/node`` or ``400 Gb/s per GPU``."""
     usual, words = _machines()["network"][gpu.arch], point.text("interconnect")
-    nics, rate = usual["nics"], usual["gb_per_s"]
+    nics, rate, said = usual["nics"], usual["gb_per_s"], tuple[str, ...]()
     several = re.search(r"(\d+)\s*x\s*(\d+)\s*G", words)
-    together = re.search(r"(\d+)\s*Gbps", words)
+    together = re.search(r"(\d+)\s*Gb(?:ps|/s|it/s)", words)
+    each = re.search(r"(?:/|per)\s*(?:gpu|nic|card|port)", words, re.IGNORECASE)
     if several:
         nics, rate = int(several[1]), int(several[2]) / 8
     elif together:
-        rate = int(together[1]) / 8 / nics
+        rate = int(together[1]) / 8 / (1 if each else nics)
+    else:
+        said = (f"interconnect: {nics} x {rate * 8:g}G",)
+    if nics < 1 or rate <= 0:
+        raise NotExpressible(f"interconnect {words} has no rate")
     if re.search(r"NVLink\s+(\d+)\s*GB/s", words):
         nvlink = float(re.search(r"NVLink\s+(\d+)", words)[1])  # type: ignore[index]
-    return Network(
+    network = Network(
         nvlink_gb_per_s=nvlink,
         kind="infiniband",
         nics_per_node=max(1, round(nics * per_node / max(node, 1))),
         nic_gb_per_s=rate,
     )
+    return network, said

@@ -5,12 +5,12 @@ from benchmarks.points import Point
 from llmtrain.planner.flops import seconds_of
 
 
-def measured_seconds(point: Point, expressed: Expressed) -> float | None:
+def measured_seconds(expressed: Expressed) -> float | None:
     """Step time as published, else from tokens a second, else from TFLOP/s or MFU by its formula.
 
     "About N days" is rounded too far to count.
     """
-    recipe = expressed.recipe
+    recipe, point = expressed.recipe, expressed.point
     seconds = point.number("step_time_s")
     if seconds:
         return seconds

@@ -138,8 +138,9 @@ def with_gpus(point: Point) -> Point:
 
     def sized(dp: int) -> Point:
         micro = point.whole("micro_batch") or 1
-        batch = point.text("global_batch") or str(micro * dp)
-        return Point({**point.cells, "gpus": str(fixed * dp), "global_batch": batch})
+        # Memory asks only for whole micro-batches, whatever the count of replicas.
+        batch = -(-(point.whole("global_batch") or 1) // (micro * dp)) * micro * dp
+        return Point({**point.cells, "gpus": str(fixed * dp), "global_batch": str(batch)})
 
     def distance(one: Point) -> float:
         states = _peaks(express(one, [one]))[-1].memory.model_states

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SHIPPED = Path(__file__).parent / "data" / "published_points.csv"
 
@@ -55,9 +56,9 @@ def read_points(file: Path) -> list[Point]:
         return points_of(csv.DictReader(stream))
 
 
-def points_of(rows: Iterable[Mapping[str | None, object]]) -> list[Point]:
-    """Rows as points; columns without a name are dropped."""
+def points_of(rows: Iterable[Mapping[Any, object]]) -> list[Point]:
+    """Rows as points; columns without a name are dropped, and their names are read in any case."""
     return [
-        Point({str(key): str(value or "").strip() for key, value in row.items() if key})
+        Point({key.strip().lower(): str(value or "").strip() for key, value in row.items() if key})
         for row in rows
     ]

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from benchmarks.express import Expressed, express
 from benchmarks.measured import measured_seconds
@@ -54,6 +55,7 @@ class Prediction:
             "fits": self.peak.fits,
             "verdict": self.peak.verdict,
             "not_expressible": self.reason,
+            "filled": list(self.fills),
         }
 
 
@@ -71,13 +73,15 @@ def predict(point: Point, family: Sequence[Point], model: Model) -> Prediction:
     try:
         expressed = express(point, family)
         step = model(point.family, expressed)
-        measured = measured_seconds(point, expressed)
+        measured = measured_seconds(expressed)
     except NotExpressible as refused:
         return Prediction(point=point, reason=str(refused))
     except (ArithmeticError, LookupError, LlmtrainError, TypeError, ValueError) as broken:
         return Prediction(point=point, reason=f"cells that make no run: {broken!r}")
     if step is None:
         return Prediction(point=point, reason="nothing is known of this processor's speed")
+    if not isfinite(step.seconds) or step.seconds <= 0:
+        return Prediction(point=point, reason="cells that make no run: no finite time")
     recipe = expressed.recipe
     tokens = recipe.batch.global_ * recipe.model.seq
     return Prediction(

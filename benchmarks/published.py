@@ -5,6 +5,7 @@ A family is scored by constants that were fitted without it (``data/held_out.yam
 """
 
 import argparse
+import csv
 import json
 import re
 import sys
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         points = read_points(asked.points)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         print(f"cannot read {asked.points}: {error}", file=sys.stderr)
         return 2
     model = shipped if asked.shipped else held_out_model()
@@ -138,12 +139,19 @@ def _in(group: Mapping[str, Any], one: Prediction) -> bool:
 
 
 def _fills(found: Sequence[Prediction]) -> Iterator[str]:
-    said = Counter((one.point.family, fill) for one in found for fill in one.fills)
+    """A line for each column of a family; ``--json`` has the fills of each row."""
+    said = defaultdict[tuple[str, str], Counter[str]](Counter)
+    for one in found:
+        for fill in one.fills:
+            column, _, value = fill.partition(": ")
+            also = value.startswith("as ")
+            said[one.point.family, column]["as another row of its model" if also else value] += 1
     if said:
         yield ""
-        yield "blank cells that were filled (rows)"
-        for (family, fill), count in sorted(said.items()):
-            yield f"  {family}: {fill} ({count})"
+        yield "blank cells that were filled (rows); of each row: --json"
+        for (family, column), values in sorted(said.items()):
+            shown = "; ".join(f"{value} ({count})" for value, count in values.most_common())
+            yield f"  {family}: {column}: {shown}"
 
 
 def _refused(found: Sequence[Prediction]) -> Iterator[str]:

@@ -8,6 +8,7 @@ layout that was published as out of memory.
 """
 
 import argparse
+import csv
 import json
 import sys
 from collections import Counter
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         points, failed = read_points(given.points), read_points(given.oom)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         print(f"cannot read: {error}", file=sys.stderr)
         return 2
     found, left_out = scores(points)

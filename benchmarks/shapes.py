@@ -1,5 +1,6 @@
 """A row's model: what the columns say, and what its published size tells of the rest."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,8 +13,8 @@ class NotExpressible(Exception):
     """A row that no recipe can say, with the reason."""
 
 
-MOST_LAYERS = 10_000
-"""More than any model has; each is counted on its own."""
+NEAR = 10
+"""A published size that is further from the shape's is in another unit, or of another model."""
 
 DEEPSEEK = Mla(q_rank=1536)
 """The latent attention of DeepSeek-V3 and of the models built like it (arXiv 2412.19437)."""
@@ -26,14 +27,33 @@ def shape_of(point: Point) -> Model:
         NotExpressible: if its shape is not published, or is no decoder-only transformer.
     """
     arch = point.text("arch")
-    if "mamba" in arch or "hybrid" in arch:
-        raise NotExpressible(f"arch {arch}: only transformers are modelled")
     missing = [name for name in ("layers", "hidden", "heads") if point.whole(name) is None]
     if missing:
         raise NotExpressible(f"the model's shape is not published: {', '.join(missing)}")
-    if (point.whole("layers") or 0) > MOST_LAYERS:
-        raise NotExpressible(f"{point.text('layers')} layers are no model")
-    return _nearest([_model(point, choice) for choice in _choices(point)], point)
+    if "moe" in arch and point.whole("experts") is None:
+        raise NotExpressible(f"arch {arch}: the number of experts is not published")
+    if point.whole("experts") is not None and point.whole("topk") is None:
+        raise NotExpressible("how many experts a token goes to (topk) is not published")
+    model = _nearest([_model(point, choice) for choice in _choices(point)], point)
+    _compare(model, point)
+    return model
+
+
+def _compare(model: Model, point: Point) -> None:
+    size, found = point.number("params_b"), parameters(model) / 1e9
+    if size is not None and not 1 / NEAR < size / found < NEAR:
+        raise NotExpressible(f"params_b {size:g}, but the shape has {found:.3g}")
+
+
+def shape_notes(point: Point, model: Model) -> Iterator[str]:
+    """Blank columns of the model's shape, and what they were filled with."""
+    given = {"kv_heads": model.kv_head_count, "ffn": model.ffn_size, "vocab": model.vocab}
+    given |= {"seq": model.seq}
+    if model.experts:
+        given |= {"moe_ffn": model.expert_ffn_size}
+    for column, value in given.items():
+        if not point.text(column):
+            yield f"{column}: {value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +174,7 @@ def _model(point: Point, choice: Choice) -> Model:
         seq=point.whole("seq") or 2048,
         head_dim=choice.head_dim,
         experts=experts,
-        topk=(point.whole("topk") or 1) if experts else None,
+        topk=point.whole("topk") if experts else None,
         moe_ffn=point.whole("moe_ffn") if experts else None,
         shared_experts=choice.shared,
         dense_layers=choice.dense,

@@ -27,7 +27,7 @@ def plan(
     made = planned(arguments, folders(recipes))
     if explain is not None:
         from llmtrain.cli.show_explanation import show_explanation
-        from llmtrain.planner.explain import explanation
+        from llmtrain.planner.explain.explanation import explanation
 
         show_explanation(explanation(made, explain), as_json=as_json)
         return

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from llmtrain.cli.answer import out, print_json
-from llmtrain.planner.explain import Explanation
+from llmtrain.planner.explain.explanation import Explanation
 
 
 def show_explanation(explained: Explanation, *, as_json: bool) -> None:

@@ -211,12 +211,11 @@ def context_traffic(case: Case, part: Part) -> Traffic:
     hidden by the core over the chunk at hand, the longer of both counts; backward sends keys,
     values and their gradients.
     """
-    layout, model, machine = case.layout, case.model, case.machine
+    layout, machine = case.layout, case.machine
     if part.core is None:
         return Traffic()
-    width = model.kv_head_count * model.head_size if model.mla is None else model.hidden
-    message = tokens(model, layout) * 2.0 * width / layout.tp * 2.0
-    hop = choose(layout.cp > 1, send_seconds(case.links, layout.tp * layout.cp / 2.0, message), 0.0)
+    message, away = ring_message(case), layout.tp * layout.cp / 2.0
+    hop = choose(layout.cp > 1, send_seconds(case.links, away, message), 0.0)
     core_f = core_forward(machine, part.core) / layout.cp
     core_b = core_backward(machine, part.core) / layout.cp
     hops = layout.cp - 1.0
@@ -226,12 +225,28 @@ def context_traffic(case: Case, part: Part) -> Traffic:
     )
 
 
+def ring_message(case: Case) -> Quantity:
+    """Bytes of the keys and values that a rank sends round the context parallel ring at once."""
+    model, layout = case.model, case.layout
+    width = model.kv_head_count * model.head_size if model.mla is None else model.hidden
+    return tokens(model, layout) * 2.0 * width / layout.tp * 2.0
+
+
 def expert_traffic(case: Case) -> Traffic:
     """Dispatch and combine: two exchanges forward, two backward."""
+    one = dispatch_seconds(case) * (1.0 - case.machine.stack.expert_overlap)
+    return Traffic(forward=2.0 * one, backward=2.0 * one)
+
+
+def dispatch_seconds(case: Case) -> Quantity:
+    """One exchange of a layer's routed tokens."""
     layout, model = case.layout, case.model
     group = Group(size=layout.ep, stride=layout.etp)
-    held = tokens(model, layout) / layout.tp * (model.topk or 1) * model.hidden * 2.0
-    seen = 1.0 - case.machine.stack.expert_overlap
     copies = choose(case.machine.stack.expert_once > 0, 1.0 * (model.topk or 1), 1.0)
-    one = exchange_seconds(case.links, group, held, copies) * seen
-    return Traffic(forward=2.0 * one, backward=2.0 * one)
+    return exchange_seconds(case.links, group, dispatched_bytes(case), copies)
+
+
+def dispatched_bytes(case: Case) -> Quantity:
+    """What a rank holds of the routed tokens, all copies counted."""
+    model, layout = case.model, case.layout
+    return tokens(model, layout) / layout.tp * (model.topk or 1) * model.hidden * 2.0

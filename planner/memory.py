@@ -125,7 +125,7 @@ def stage_peak(
     most = max(moment.total for moment in phases)
     saved = max(moment.saved for moment in phases)
     constant = fixed(setting)
-    stays = buffers(setting) + reduction(setting, parameters) + _gathered(recipe, setting)
+    stays = buffers(setting) + reduction(setting, parameters) + gathered_layers(recipe, setting)
     stays += gradient_copies(recipe, setting, parameters)
     states, measured = _states(recipe, setting, parameters), memory_factor(recipe)
     fp8 = fp8_weight(recipe) * (parameters.total - ends_of(recipe, number))
@@ -178,7 +178,8 @@ def moments_of(recipe: Recipe, stage: int, chunks: tuple[tuple[int, ...], ...]) 
     return moments(recipe.parallel.pp, recipe.parallel.vpp, stage)
 
 
-def _gathered(recipe: Recipe, setting: Setting) -> float:
+def gathered_layers(recipe: Recipe, setting: Setting) -> float:
+    """What ZeRO-3 gathers for a moment; 0 below it."""
     if recipe.optim.zero < 3:
         return 0
     biggest = layer(recipe.model, recipe.model.layers - 1, cut_of(recipe))

@@ -106,7 +106,7 @@ def outlook_of(recipe: Recipe, stack: str | None = None) -> Outlook | None:
     shares = [goodput(exposure_of(recipe, rate), steps * step) for rate in (few, many)]
     seconds = _over(length.seconds, fraction)
     failures = seconds / exposure.between_failures
-    hours = seconds / 3600.0 * _gpus(recipe)
+    hours = seconds / 3600.0 * occupied_gpus(recipe)
     waits = [spare_wait(recipe, recipe.nodes.spare + more) * failures / DAY for more in (0, 1)]
     return Outlook(
         length=length,
@@ -148,7 +148,8 @@ def _over(amount: float, share: float) -> float:
     return amount / max(share, 1e-3)
 
 
-def _gpus(recipe: Recipe) -> int:
+def occupied_gpus(recipe: Recipe) -> int:
+    """GPUs that the job holds, those of its spare nodes too."""
     if not recipe.nodes.spare:
         return recipe.gpus
     return (node_count(recipe) + recipe.nodes.spare) * recipe.cluster.gpus_per_node
@@ -160,9 +161,14 @@ def _energy(recipe: Recipe, gpu_hours: float) -> float | None:
 
 
 def _price(recipe: Recipe, gpu_hours: float) -> float | None:
-    own, site = recipe.price.gpu_hour, recipe.site.gpu_hour_price
-    each = own if own is not None else site
+    each = price_of_gpu_hour(recipe)
     return None if each is None else gpu_hours * each
+
+
+def price_of_gpu_hour(recipe: Recipe) -> float | None:
+    """The recipe's, else the site's; None where neither says one."""
+    own = recipe.price.gpu_hour
+    return own if own is not None else recipe.site.gpu_hour_price
 
 
 def outlook_warnings(recipe: Recipe, outlook: Outlook | None) -> tuple[Problem, ...]:

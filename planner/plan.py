@@ -164,6 +164,11 @@ def make_plan(recipe: Recipe) -> Plan:
     )
 
 
+def worst_stage(plan: Plan) -> Stage:
+    """The stage whose rank holds most."""
+    return max(plan.stages, key=lambda stage: stage.memory.total)
+
+
 def _with_interval(recipe: Recipe, outlook: Outlook | None) -> Recipe:
     if outlook is None or recipe.checkpoint.interval is not None:
         return recipe

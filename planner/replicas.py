@@ -40,18 +40,18 @@ def replicas(case: Case, slowest: Cost, layers: Quantity) -> Replicas:
     layout, stack = case.layout, case.machine.stack
     held = weights(case, layers)
     backward, forward = slowest.backward, slowest.total - slowest.backward
-    scatter = _collective(case, held, reduced_bytes(case))
-    gather = _collective(case, held, 2.0)
+    scatter = collective_seconds(case, held, reduced_bytes(case))
+    gather = collective_seconds(case, held, 2.0)
     passes = choose(layout.vpp > 1, smallest(layout.pp, layout.microbatches), 1.0)
     reduced = scatter * choose((layout.zero > 0) & (stack.reduce_all == 0), 1.0, 2.0)
     hidden = stack.reduce_overlap * layout.overlap_reduce
     reduce_shown = shown(reduced, hidden, passes * backward)
     hidden = stack.gather_overlap * layout.overlap_gather
     gather_shown = choose(layout.zero > 0, shown(gather, hidden, passes * forward), 0.0)
-    wait = _latency(case, layers)
+    wait = ring_wait(case, layers)
     sharded = shown(gather + wait, stack.shard_overlap, forward)
     sharded = sharded + shown(gather + scatter + 2.0 * wait, stack.shard_overlap, backward)
-    once = reduce_shown + gather_shown + _tied(case)
+    once = reduce_shown + gather_shown + tied_seconds(case)
     return Replicas(
         exposed=choose(layout.zero >= 3, sharded, once),
         optimizer=_optimizer(case, held),
@@ -89,7 +89,7 @@ def _sum(part: Part, *, experts: bool) -> Quantity:
     return sum((gemm.weights for gemm in chosen), 0.0)
 
 
-def _collective(case: Case, held: Weights, each: float) -> Quantity:
+def collective_seconds(case: Case, held: Weights, each: float) -> Quantity:
     """A gather or scatter of ``each`` bytes a parameter over the replicas."""
     layout, rate = case.layout, case.machine.stack.data_rate
     shared = Group(size=layout.dp * layout.cp, stride=layout.data_stride)
@@ -101,14 +101,14 @@ def _collective(case: Case, held: Weights, each: float) -> Quantity:
     return time + gather_seconds(case.links, few, held.expert * each) / rate
 
 
-def _latency(case: Case, layers: Quantity) -> Quantity:
+def ring_wait(case: Case, layers: Quantity) -> Quantity:
     """What the rings' latency adds where every layer is gathered on its own."""
     layout = case.layout
     group = Group(size=layout.dp * layout.cp, stride=layout.data_stride)
     return layers * case.machine.stack.shard_messages * ring_latency(case.links, group)
 
 
-def _tied(case: Case) -> Quantity:
+def tied_seconds(case: Case) -> Quantity:
     """First and last stage reduce the gradient of the embedding they share."""
     model, layout, links = case.model, case.layout, case.links
     if not model.tied:
@@ -120,15 +120,25 @@ def _tied(case: Case) -> Quantity:
 
 
 def _optimizer(case: Case, held: Weights) -> Quantity:
-    layout, machine = case.layout, case.machine
+    return owned_parameters(case, held) * update_seconds(case)
+
+
+def owned_parameters(case: Case, held: Weights) -> Quantity:
+    """Parameters that the optimizer of one rank updates."""
+    layout = case.layout
     total = held.dense + held.ends
     shards = choose(layout.zero >= 1, layout.dp * layout.cp, 1.0)
     size = largest(layout.gpus / (layout.etp * layout.ep * layout.pp), 1.0)
     few = choose(layout.zero >= 1, size, 1.0)
-    own = total / shards + held.expert / few
+    return total / shards + held.expert / few
+
+
+def update_seconds(case: Case) -> float:
+    """The optimizer's time for one parameter."""
+    machine = case.machine
     if machine.offload:
-        return own * offloaded_seconds(machine.curves.host)
-    return own * machine.stack.optimizer_bytes / machine.memory_rate
+        return offloaded_seconds(machine.curves.host)
+    return machine.stack.optimizer_bytes / machine.memory_rate
 
 
 def offloaded_seconds(host: Host) -> float:

@@ -2,10 +2,10 @@
 
 from llmtrain.config.layout import stage_layers
 from llmtrain.config.recipe import Recipe
-from llmtrain.planner.costs import Case, Cost, layer_cost
-from llmtrain.planner.operators import dense_layer, moe_layer
+from llmtrain.planner.costs import Case, Cost
+from llmtrain.planner.loads import pieces_of
 from llmtrain.planner.schedule import makespan, simulate
-from llmtrain.planner.step import ends, hops_of
+from llmtrain.planner.step import hops_of
 
 
 def simulated_bubble(recipe: Recipe, case: Case) -> float:
@@ -26,15 +26,14 @@ def simulated_bubble(recipe: Recipe, case: Case) -> float:
 
 def chunk_costs(recipe: Recipe, case: Case) -> list[list[Cost]]:
     """Of a micro-batch, as ``[stage][chunk]``."""
-    model, layout = case.model, case.layout
-    dense = layer_cost(case, dense_layer(model, layout), moe=False)
-    moe = layer_cost(case, moe_layer(model, layout), moe=True) if model.experts else Cost()
-    kinds = [moe if model.is_moe_layer(number) else dense for number in range(model.layers)]
+    model, pieces = case.model, pieces_of(case)
+    kinds = [
+        pieces.moe if model.is_moe_layer(number) else pieces.dense for number in range(model.layers)
+    ]
     found = [
         [sum((kinds[number] for number in chunk), Cost()) for chunk in chunks]
         for chunks in stage_layers(recipe)
     ]
-    first, last = ends(case)
-    found[0][0] += first
-    found[-1][-1] += last
+    found[0][0] += pieces.start
+    found[-1][-1] += pieces.end
     return found

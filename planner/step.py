@@ -14,18 +14,12 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.planner.calibration import calibrated_stack
 from llmtrain.planner.candidate import Candidate, candidate_of
 from llmtrain.planner.collectives import Links, send_seconds
-from llmtrain.planner.costs import Case, Cost, layer_cost, part_cost
+from llmtrain.planner.costs import Case, Cost
 from llmtrain.planner.curves import Curves, curves_of
 from llmtrain.planner.efficiency import Machine
+from llmtrain.planner.loads import loads_of, pieces_of, whole_model
 from llmtrain.planner.numeric import Quantity, choose, largest, logarithm, smallest
-from llmtrain.planner.operators import (
-    dense_layer,
-    embedding,
-    head,
-    moe_layer,
-    prediction,
-    tokens,
-)
+from llmtrain.planner.operators import tokens
 from llmtrain.planner.replicas import replicas
 from llmtrain.planner.schedule import bubble_seconds
 from llmtrain.planner.stacks import Stack, chosen_stack, stack_of, with_deepep
@@ -142,31 +136,12 @@ def _times(case: Case) -> Quantity:
 
 def _stages(case: Case) -> tuple[Cost, Quantity, Quantity]:
     """Costs of the slowest stage, seconds of all stages together, layers of the slowest."""
-    model, layout = case.model, case.layout
-    dense = layer_cost(case, dense_layer(model, layout), moe=False)
-    moe = layer_cost(case, moe_layer(model, layout), moe=True) if model.experts else Cost()
-    start, end = ends(case)
-    stages, single = layout.stages, layout.pp == 1
-    first = dense * stages.first_dense + moe * stages.first_moe + start
-    middle = dense * stages.middle_dense + moe * stages.middle_moe
-    last = dense * stages.last_dense + moe * stages.last_moe + end
-    first = _pick(single, first + end, first)
-    last = _pick(single, first, last)
-    slowest = _pick(first.total >= middle.total, first, middle)
-    slowest = _pick(last.total > slowest.total, last, slowest)
-    moe_layers = model.layers - model.dense_layers if model.experts else 0
-    every = dense * (model.layers - moe_layers) + moe * moe_layers + start + end
-    return slowest, every.total, model.layers / layout.pp
-
-
-def ends(case: Case) -> tuple[Cost, Cost]:
-    model, layout = case.model, case.layout
-    end = part_cost(case, head(model, layout))
-    if model.mtp:
-        end = end + layer_cost(case, prediction(model, layout), moe=bool(model.experts)) * (
-            model.mtp
-        )
-    return part_cost(case, embedding(model, layout)), end
+    pieces = pieces_of(case)
+    slowest, *others = (pieces.of(load) for load in loads_of(case))
+    for other in others:
+        slowest = _pick(other.total > slowest.total, other, slowest)
+    every = pieces.of(whole_model(case))
+    return slowest, every.total, case.model.layers / case.layout.pp
 
 
 def _pick(condition: object, yes: Cost, no: Cost) -> Cost:
@@ -180,16 +155,21 @@ def _pick(condition: object, yes: Cost, no: Cost) -> Cost:
 
 def hops_of(case: Case) -> Quantity:
     """Messages between stages that a micro-batch waits for, forward and backward."""
-    layout, stack, model = case.layout, case.machine.stack, case.model
-    cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)
-    message = tokens(model, layout) * model.hidden * 2.0 / cut
-    one = send_seconds(case.links, layout.pipeline_stride, message)
-    steady = 1.0 - _warm_up(layout)
+    layout, stack = case.layout, case.machine.stack
+    one = send_seconds(case.links, layout.pipeline_stride, stage_message(case))
+    steady = 1.0 - warm_up(layout)
     shown = choose(layout.vpp > 1, 1.0 - stack.pipeline_overlap * steady, 1.0)
     return choose(layout.pp > 1, 2.0 * layout.vpp * one * shown, 0.0)
 
 
-def _warm_up(layout: Candidate) -> Quantity:
+def stage_message(case: Case) -> Quantity:
+    """Bytes that a rank sends to the next stage for a micro-batch."""
+    layout, stack, model = case.layout, case.machine.stack, case.model
+    cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)
+    return tokens(model, layout) * model.hidden * 2.0 / cut
+
+
+def warm_up(layout: Candidate) -> Quantity:
     """Share of a stage's passes that lie in warm-up or flush, where messages are waited for.
 
     Source: megatron-core ``pipeline_parallel/schedules.py``: a middle stage warms up with

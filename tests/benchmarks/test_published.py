@@ -2,13 +2,20 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.express import express
-from benchmarks.points import Point
+from benchmarks.points import Point, points_of
+from benchmarks.prediction import predict, shipped
+from benchmarks.shapes import NotExpressible
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +99,132 @@ def test_every_row_is_answered(tmp_path: Path) -> None:
     assert "tpu-v5p is not known" in found[1]["not_expressible"]
 
 
+UNREAD: list[tuple[dict[str, str], str]] = [
+    ({"precision": "tf32"}, "precision tf32: a recipe has no TF32"),
+    ({"precision": "int8"}, "precision int8: a recipe has no whole numbers"),
+    ({"precision": "mixed"}, "precision mixed is not known"),
+    ({"recompute": "yes"}, "recompute yes: it does not say what"),
+    ({"recompute": "selective: mlp"}, "recompute selective: mlp is not known"),
+    ({"sequence_parallel": "maybe"}, "sequence_parallel maybe is not known"),
+    ({"zero_stage": "4"}, "zero_stage 4 is not known"),
+    ({"arch": "t5"}, "arch t5 is not known"),
+    ({"arch": "moe"}, "the number of experts is not published"),
+    ({"experts": "8"}, "how many experts a token goes to (topk) is not published"),
+    ({"ep": "8"}, "no experts for ep 8"),
+    ({"tp": "-4"}, "tp -4 is no whole number above 0"),
+    ({"tp": "2.5"}, "tp 2.5 is no whole number above 0"),
+    ({"micro_batch": "two"}, "micro_batch two is no whole number above 0"),
+    ({"global_batch": "4"}, "4 sequences are no multiple of 8 x dp 2"),
+    ({"global_batch": "40"}, "40 sequences are no multiple of 8 x dp 2"),
+    ({"global_batch": "4194304"}, "global_batch 4194304 is more than there is"),
+    ({"dp": "16"}, "dp 16, but gpus, tp, pp and cp make 2"),
+    ({"kv_heads": "7"}, "`kv_heads` = 7 does not divide"),
+    ({"pp": "1", "vpp": "5"}, "vpp 5 without stages"),
+    ({"year": "24"}, "year 24 is none"),
+    ({"params_b": "70e9"}, "params_b 70e9 is more than there is"),
+    ({"params_b": "70600"}, "params_b 70600, but the shape has 70.6"),
+    ({"step_time_s": "-3"}, "step_time_s -3 is no number above 0"),
+    ({"gpu": "H100 NVL"}, "GPU h100 nvl is not known"),
+    ({"gpu": "a100-64g"}, "GPU a100-64g is not known"),
+    ({"interconnect": "0x0G"}, "interconnect 0x0G has no rate"),
+]
+"""What makes a row of eight-sequence micro-batches one that no recipe can say, and the reason."""
+
+
+@pytest.mark.parametrize(("odd", "reason"), UNREAD)
+def test_what_cannot_be_read_is_listed(odd: dict[str, str], reason: str) -> None:
+    """It is not taken for something else."""
+    row = Point(GOOD | {"micro_batch": "8"} | odd)
+
+    with pytest.raises(NotExpressible, match=re.escape(reason)):
+        express(row, [row])
+
+
+SAME: list[dict[str, str]] = [
+    {"precision": "BF16 "},
+    {"precision": "bfloat16"},
+    {"precision": "bf16-mixed"},
+    {"recompute": "No"},
+    {"recompute": "0"},
+    {"sequence_parallel": "TRUE"},
+    {"zero_stage": "distributed optimizer"},
+    {"zero_stage": "ZeRO-1"},
+    {"gpu": "H100 SXM"},
+    {"gpu": "H100-80GB"},
+    {"arch": "LLaMA-3"},
+    {"year": "2024-05"},
+    {"seq": "8,192"},
+    {"dp": "2"},
+    {"experts": "0"},
+    {"interconnect": "400 Gb/s per GPU"},
+    {"interconnect": "3200Gbps"},
+]
+"""Other spellings of the good row."""
+
+
+@pytest.mark.parametrize("spelt", SAME)
+def test_other_spellings_are_the_same_run(spelt: dict[str, str]) -> None:
+    """They make the same recipe, and none of them is a blank that was filled."""
+    rows = [
+        Point({name: cell.strip() for name, cell in (GOOD | more).items()}) for more in ({}, spelt)
+    ]
+
+    good, other = (express(row, [row]) for row in rows)
+
+    name = good.recipe.cluster.name
+    cluster = replace(other.recipe.cluster, name=name)
+    assert replace(other.recipe, cluster=cluster) == good.recipe
+    assert good.fills == other.fills == ()
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "recompute"),
+    [
+        ({"precision": "fp32"}, "fp32", "none"),
+        ({"precision": "Float16"}, "fp16", "none"),
+        ({"recompute": "attention"}, "bf16", "selective"),
+        ({"recompute": "full "}, "bf16", "full"),
+        ({"recompute": "full-block(2 layers/stage)"}, "bf16", "full"),
+    ],
+)
+def test_numbers_and_recompute_are_read(cells: dict[str, str], kind: str, recompute: str) -> None:
+    """As the row says them."""
+    rows = points_of([GOOD | cells])
+    recipe = express(rows[0], rows).recipe
+
+    assert (recipe.precision.kind, recipe.recompute.kind) == (kind, recompute)
+
+
+def test_every_fill_is_said(tmp_path: Path) -> None:
+    """A blank that changes a row is named with what it was filled with, in table and JSON."""
+    blanks = {
+        "year": "2024", "framework": "megatron-core-2024", "arch": "llama", "kv_heads": "64",
+        "precision": "bf16", "recompute": "none", "interconnect": "8 x 400G", "cp": "1",
+        "gpus_per_node": "8", "seq": "2048", "vocab": "32000", "ffn": "22016", "vpp": "1",
+        "micro_batch": "1", "sequence_parallel": "1, on from 2023", "zero_stage": "1, 1 from 2023",
+    }  # fmt: skip
+    row = GOOD | dict.fromkeys([*blanks, "params_b"], "")
+
+    found = rows_of(tmp_path / "points.csv", [row])[0]
+    table = published("--points", str(tmp_path / "points.csv"))
+
+    said = dict(fill.split(": ", 1) for fill in found["filled"])
+    assert said == blanks
+    for column, value in blanks.items():
+        assert f"  new: {column}: {value} (1)" in table
+
+
+def test_no_cell_is_a_traceback_or_a_silent_change() -> None:
+    """Whatever stands in a cell: it is read, filled and named, or the row is listed."""
+    odd = ("", "-1", "0", "1e300", "nan", "inf", "x", "12.5", "9" * 30, "é", "None", "n/a", "1e9")
+    for column in [*GOOD, "dp", "experts", "topk", "moe_ffn", "notes", "tflops_kind"]:
+        for cell in odd:
+            row = Point(GOOD | {column: cell})
+            one = predict(row, [row], shipped)
+            assert one.seconds is None or isfinite(one.seconds)
+            assert "cells that make no run" not in (one.reason or ""), (column, cell, one.reason)
+
+
 def test_a_program_cuts_and_sums_as_it_does() -> None:
     """Aleph Alpha's library counts the ends as layers; early megatron-core drops in GPT alone."""
     aleph = GOOD | {"framework": "Aleph Alpha Scaling", "vpp": "1", "pp": "4", "layers": "40"}
@@ -127,8 +260,15 @@ def test_few_columns_are_enough_for_a_reason(tmp_path: Path) -> None:
     assert found[0]["step_seconds"] is None and found[0]["not_expressible"]
 
 
+def families_of(page: Path) -> dict[str, tuple[str, float]]:
+    """Family -> rows and error, as the page's table of all families has them."""
+    row = re.compile(r"^\| `(\w+)` \| (\d+) \| ([\d.]+) \|", re.MULTILINE)
+    lines = row.findall(page.read_text("utf-8"))
+    return {name: (rows, float(error)) for name, rows, error in lines}
+
+
 def test_the_shipped_table() -> None:
-    """Errors of held-out families stay where they are; the table names every part."""
+    """Errors of held-out families stay where they are, and docs/accuracy.md has every family."""
     text = published()
 
     table = text.split("\n\n")[0].splitlines()
@@ -148,6 +288,11 @@ def test_the_shipped_table() -> None:
         assert float(figures[family][2]) <= most, figures[family]
     every = next(line.split() for line in table if line.startswith("all rows "))
     assert float(every[4]) <= 4.0, every
+    page = families_of(ROOT / "docs" / "accuracy.md")
+    assert set(page) == set(figures) - {"step", "family", "all"}
+    for family, (rows, error) in page.items():
+        assert rows == figures[family][1]
+        assert error == pytest.approx(float(figures[family][2]), abs=0.3)
     assert "each of these is scored by a fit without it" in text
     assert "beside others" in text
     assert "rows that no recipe can say" in text

@@ -7,8 +7,8 @@ import pytest
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import UsageError
-from llmtrain.planner.explain import explanation
-from llmtrain.planner.explain_fields import FIELDS
+from llmtrain.planner.explain.explanation import explanation
+from llmtrain.planner.explain.fields import FIELDS
 from llmtrain.planner.plan import Plan, make_plan, plan_json
 
 
@@ -36,22 +36,36 @@ def test_everything_that_is_shown_is_explained(name: str) -> None:
     """Every leaf of ``plan --json`` has a formula and a source, and, where it is known, numbers."""
     made = make_plan(compose([f"recipe={name}"]))
     said = plan_json(made)
-    for key in ("schema", "recipe", "warnings", "errors"):
-        del said[key]
 
-    for field in leaves(said):
+    for field in [*said, *leaves(said)]:
         explained = explanation(made, field)
         assert explained.formula and explained.source
         assert explained.numbers or made.speed is None
 
 
-def test_no_field_is_explained_that_the_plan_lacks(plan: Plan) -> None:
-    """An entry of the table is a key of the plan."""
+def test_every_name_of_the_table_can_be_asked_for(plan: Plan) -> None:
+    """So can every name that a hint offers; what lies on each stage is that of the worst one."""
+    # Nothing has corrected this plan, without offload the host holds nothing, and it has no price.
+    none = ("calibration", "host_memory_bytes", "goodput.price")
     for field in FIELDS:
-        first = field.replace("stages.", "stages.0.")
-        # Nothing has corrected this plan, and without offload the host holds nothing.
-        none = ("calibration", "host_memory_bytes")
-        assert explanation(plan, first).value is not None or field in none
+        assert explanation(plan, field).value is not None or field in none
+
+    most = max(stage.memory.total for stage in plan.stages)
+    told = explanation(plan, "stages.memory.total")
+    assert (told.value, told.field) == (most, f"stages.{told.numbers['stage']}.memory.total")
+    assert told.numbers["stages.memory.total"] == "the worst stage's"
+    numbered = explanation(plan, "stages.34.parameters")
+    assert (
+        numbered.value == plan.stages[34].parameters != explanation(plan, "stages.parameters").value
+    )
+
+
+def test_a_part_of_what_is_not_known_is_not_known() -> None:
+    """A run without a length has no price, and that is no mistake of the name's."""
+    made = make_plan(compose(["recipe=gpt3-530b", "tokens=null", "run.steps=null"]))
+
+    assert made.outlook is None
+    assert explanation(made, "goodput.price").value is None
 
 
 def test_the_numbers_give_the_value(plan: Plan) -> None:

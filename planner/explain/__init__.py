@@ -1,0 +1,1 @@
+"""What a field of the plan means: ``plan --explain``."""
