@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
 
+from llmtrain.config.attention import is_unfused, needs_unfused
 from llmtrain.config.change import Changes, as_overrides, changed_if_valid
 from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.recipe import Recipe
@@ -103,6 +104,8 @@ def _candidates(recipe: Recipe) -> Iterator[Changes]:
 
 def _free(recipe: Recipe) -> Iterator[Changes]:
     """What costs nothing or little."""
+    if recipe.kernels.attention == "auto" and is_unfused(recipe) and not needs_unfused(recipe):
+        yield {"kernels.attention": "flash"}
     if recipe.optim.zero == 0:
         yield {"optim.zero": 1}
     if not recipe.parallel.sequence and recipe.parallel.tp > 1:

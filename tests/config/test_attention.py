@@ -38,3 +38,14 @@ def test_memory_and_time_are_those_of_the_kernel_that_runs(words: tuple[str, ...
 
     assert auto.peak_memory_bytes == asked.peak_memory_bytes
     assert auto.speed == asked.speed
+
+
+def test_flash_attention_is_offered_where_it_would_fit() -> None:
+    """To who has not asked for a kernel; in fp32 there is none to offer."""
+    words = ["recipe=llama2-7b", "backend=megatron-deepspeed"]
+    (problem,) = make_plan(compose(words)).errors
+    (other,) = make_plan(compose([*words, "precision=fp32"])).errors
+
+    assert problem.repairs[0].overrides == ("kernels.attention=flash",)
+    assert make_plan(compose([*words, *problem.repairs[0].overrides])).errors == ()
+    assert all("kernels.attention=flash" not in each.overrides for each in other.repairs)

@@ -38,12 +38,12 @@ make_checkpoints() {
         mkdir -p checkpoints
         return
     fi
-    mkdir -p "$checkpoints_in" 2>/dev/null || :
-    if ! mkdir "$there" 2>/dev/null && [[ ! -d $there || $(ls -A "$there") ]]; then
+    mkdir -p -- "$checkpoints_in" 2>/dev/null || :
+    if ! mkdir -- "$there" 2>/dev/null && [[ ! -d $there || $(ls -A -- "$there") ]]; then
         echo "$there cannot be made for this run's checkpoints, or is another's (site.checkpoints)"
         return 1
     fi
-    ln -s "$there" checkpoints
+    ln -s -- "$there" checkpoints
 }
 
 # A life that a process of this machine has: HOST:PID:START. Its neighbours see whether it is there;
