@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmtrain.config.attention import is_unfused, needs_unfused
 from llmtrain.config.errors import Repair
 from llmtrain.config.layout import total_steps
 from llmtrain.config.recipe import Recipe
@@ -57,3 +58,19 @@ NO_CUDA_GRAPHS = Limit(
     overrides=("kernels.cuda_graphs=false",),
 )
 """Of the reference trainer and of Megatron-DeepSpeed."""
+
+FP32_ATTENTION = (
+    Limit(
+        key="kernels.attention",
+        when=lambda recipe: needs_unfused(recipe) and not is_unfused(recipe),
+        why="Transformer Engine's flash and fused attention have no fp32",
+        overrides=("kernels.attention=unfused",),
+    ),
+    Limit(
+        key="parallel.cp",
+        when=lambda recipe: needs_unfused(recipe) and recipe.parallel.cp > 1,
+        why="in fp32 there is unfused attention only, which sees its own part of a sequence",
+        overrides=("parallel.cp=1",),
+    ),
+)
+"""Of the programs whose attention on a GPU is Transformer Engine's."""

@@ -5,9 +5,8 @@ Here is what neither of its engines can, and what megatron-core's own cannot; De
 :mod:`llmtrain.config.rules`.
 """
 
-from llmtrain.config.attention import is_unfused, needs_unfused
 from llmtrain.config.layout import chunk_layers
-from llmtrain.config.limit import FP32_COPY, NO_CUDA_GRAPHS, NO_LENGTH, Limit
+from llmtrain.config.limit import FP32_ATTENTION, FP32_COPY, NO_CUDA_GRAPHS, NO_LENGTH, Limit
 from llmtrain.config.recipe import Recipe
 
 
@@ -96,18 +95,7 @@ KERNELS = (
         when=lambda recipe: recipe.kernels.attention == "fused" and on_cpu(recipe),
         why="fused attention is cuDNN's, which needs a GPU",
     ),
-    Limit(
-        key="kernels.attention",
-        when=lambda recipe: needs_unfused(recipe) and not is_unfused(recipe),
-        why="Transformer Engine's flash and fused attention have no fp32",
-        overrides=("kernels.attention=unfused",),
-    ),
-    Limit(
-        key="parallel.cp",
-        when=lambda recipe: needs_unfused(recipe) and recipe.parallel.cp > 1,
-        why="in fp32 there is unfused attention only, which sees its own part of a sequence",
-        overrides=("parallel.cp=1",),
-    ),
+    *FP32_ATTENTION,
     Limit(
         key="kernels.attention",
         when=lambda recipe: recipe.kernels.attention == "unfused" and recipe.parallel.cp > 1,

@@ -1,7 +1,6 @@
 """What Megatron-LM cannot do: its flags, and what its validation asserts."""
 
-from llmtrain.config.attention import is_unfused, needs_unfused
-from llmtrain.config.limit import Limit
+from llmtrain.config.limit import FP32_ATTENTION, Limit
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.limits import (
     MEGATRON_RUN,
@@ -127,18 +126,7 @@ LIMITS = (
         ),
         why="`moe_act` and `layernorm` are not recomputed under delayed FP8 scaling",
     ),
-    Limit(
-        key="kernels.attention",
-        when=lambda recipe: needs_unfused(recipe) and not is_unfused(recipe),
-        why="Transformer Engine's flash and fused attention have no fp32",
-        overrides=("kernels.attention=unfused",),
-    ),
-    Limit(
-        key="parallel.cp",
-        when=lambda recipe: needs_unfused(recipe) and recipe.parallel.cp > 1,
-        why="in fp32 there is unfused attention only, which sees its own part of a sequence",
-        overrides=("parallel.cp=1",),
-    ),
+    *FP32_ATTENTION,
     Limit(
         key="kernels.attention",
         when=lambda recipe: recipe.kernels.attention == "unfused" and recipe.parallel.cp > 1,
