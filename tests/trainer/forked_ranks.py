@@ -11,13 +11,14 @@ import gc
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+
+from torch._C._distributed_c10d import TCPStore
 
 SECONDS = 240.0
 """How long the ranks of a run may take; what hangs is killed."""
@@ -48,12 +49,24 @@ def prepare() -> None:
     gc.freeze()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+def fork_store() -> tuple[int, int]:
+    """Start the store where the ranks of a run meet, as torchrun has one: process id and port.
+
+    Its port comes from the kernel: one that was looked for may be taken before rank 0 listens.
+    """
+    told, tell = os.pipe()
+    server = os.getpid()
+    child = os.fork()
+    if not child:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.write(tell, str(store.port).encode())
+        os.close(tell)
+        while os.getppid() == server:
+            time.sleep(1)
+        os._exit(0)
+    os.close(tell)
+    with open(told, encoding="ascii") as end:
+        return child, int(end.read())
 
 
 def fork_rank(program: str, folder: str, number: int, ranks: int, port: int) -> int:
@@ -65,6 +78,7 @@ def fork_rank(program: str, folder: str, number: int, ranks: int, port: int) -> 
     try:
         os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(ranks)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
         terminal = os.open(Path(folder) / "terminal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(terminal, 1)
@@ -126,7 +140,7 @@ def main() -> None:
     prepare()
     for line in sys.stdin:
         asked = json.loads(line)
-        port = free_port()
+        store, port = fork_store()
         children = [
             fork_rank(asked["program"], asked["folder"], number, asked["ranks"], port)
             for number in range(asked["ranks"])
@@ -135,7 +149,10 @@ def main() -> None:
             moment = asked["kill"]
             checkpoints = Path(asked["folder"]) / "checkpoints"
             kill(children[moment["rank"]], checkpoints, moment["step"], moment["part"])
-        print(json.dumps(wait_for(children)), flush=True)
+        statuses = wait_for(children)
+        os.kill(store, signal.SIGKILL)
+        os.waitpid(store, 0)
+        print(json.dumps(statuses), flush=True)
 
 
 if __name__ == "__main__":
