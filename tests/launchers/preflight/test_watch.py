@@ -91,19 +91,30 @@ def test_the_wrong_fabric_ends_the_ranks(
     assert record["verdict"] == word
 
 
+def until(happens: Callable[[], object]) -> None:
+    """Wait for it, a minute at most."""
+    end = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.05)
+
+
+def ignores(process: Path, number: int) -> bool:
+    """Whether a process ignores that signal, by its folder in /proc."""
+    (line,) = (each for each in (process / "status").read_text().splitlines() if "SigIgn" in each)
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_a_watcher_goes_with_its_task(launch_of: Callable[..., Launch], tmp_path: Path) -> None:
     """A program that never starts NCCL leaves nothing behind; SIGUSR1 is not for the watcher."""
     folder, _ = folder_of(launch_of, tmp_path, "hgx-h100-ib")
     task = start(folder)
     children = Path(f"/proc/{task.pid}/task/{task.pid}/children")
-    until = time.monotonic() + 60
-    while not (found := children.read_text().split()) and time.monotonic() < until:
-        time.sleep(0.05)
-    watcher = Path("/proc") / found[0]
-    while b"preflight" not in (watcher / "cmdline").read_bytes() or time.monotonic() > until:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    os.kill(int(found[0]), signal.SIGUSR1)
+    until(lambda: children.read_text().split())
+    (found,) = children.read_text().split()
+    watcher = Path("/proc") / found
+    until(lambda: ignores(watcher, signal.SIGUSR1))
+    os.kill(int(found), signal.SIGUSR1)
     time.sleep(0.2)
     assert watcher.exists()
     task.kill()
