@@ -72,7 +72,6 @@ class Program:
     """What this program needs, beside the fabric's environment."""
     missing: tuple[str, ...] = ()
     """Recipe keys that must be given before this can start, for example ``backend.path``."""
-
     warnings: tuple[str, ...] = ()
     """What the program cannot say exactly, and why."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Program
 from llmtrain.launchers.schedulers.requests import own_first
 from llmtrain.launchers.screening import is_watched
@@ -9,8 +10,6 @@ from llmtrain.launchers.shell import array, assign, command, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
-TRAINER = "llmtrain.trainer"
-"""Writes its ranks' logs itself and keeps the terminal for the progress line."""
 TORCHRUN = "torch.distributed.run"
 FT_LAUNCHER = "nvidia_resiliency_ext.fault_tolerance.launcher"
 """NVIDIA's ft_launcher, which takes torchrun's options (nvidia-resiliency-ext 0.4 to 0.7)."""
@@ -94,7 +93,7 @@ def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:
         yield f"export LOCAL_WORLD_SIZE={plan.ranks_per_node}"
     yield "export MASTER_ADDR MASTER_PORT"
     yield ': "${RANK:?}" "${LOCAL_RANK:?}" "${WORLD_SIZE:?}" "${MASTER_ADDR:?}" "${MASTER_PORT:?}"'
-    if program.module != TRAINER:
+    if not is_ours(program):  # ours writes its ranks' logs itself
         yield "logs=logs/${SLURMD_NODENAME:-$(hostname)}"
         yield 'mkdir -p "$logs"'
         yield 'exec >>"$logs/rank-$RANK.log" 2>&1'
