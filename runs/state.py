@@ -124,12 +124,7 @@ def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
     return f"Slurm says {end} of job {job.job}" if job and end else None
 
 
-ENDINGS: dict[str, Status] = {
-    "finished": "finished",
-    "stopped": "stopped",
-    "cancelled": "cancelled",
-    "failed": "failed",
-}
+ENDINGS: tuple[Status, ...] = ("finished", "stopped", "cancelled", "failed")
 """Events after which a run is over, until it is resumed."""
 
 
@@ -148,7 +143,7 @@ def _status(life: list[str], there: Presence, by_slurm: bool) -> Status:
         return "starting"  # the script looks whether another life is worth it
     if ended:
         # A request to cancel is noted after the stop that it asked for.
-        return "cancelled" if "cancelled" in ended else ENDINGS[ended[0]]
+        return "cancelled" if "cancelled" in ended else ended[0]
     if there == "here":
         return "running" if life and life[0] != "launched" else "starting"
     if there == "unknown":

@@ -9,6 +9,7 @@ from typing import Any
 from llmtrain.config.errors import RunError
 from llmtrain.runs.drill.hands import Hands
 from llmtrain.runs.drill.scaled import small
+from llmtrain.runs.logs import node_of
 from llmtrain.runs.progress import all_losses, life, newest_checkpoint, steps_of
 
 POLL_SECONDS = 0.2
@@ -86,7 +87,9 @@ class Rehearsal:
             (f"kill -9 of rank {last}", lambda: hands.kill_rank(last)),
         ]
         if nodes > 1:
-            acts.append(("kill -9 of all on one node", lambda: hands.kill_node(self._node(last))))
+            acts.append(
+                ("kill -9 of all on one node", lambda: hands.kill_node(node_of(self._folder, last)))
+            )
         acts.append(("requeue", hands.interrupt))
         for name, act in acts:
             found = self._rehearse(name, act)
@@ -157,10 +160,6 @@ class Rehearsal:
     def _far_enough(self) -> bool:
         saved = newest_checkpoint(self._folder)
         return saved > self._loaded and max(steps_of(self._folder), default=0) >= saved + FURTHER
-
-    def _node(self, rank: int) -> str:
-        logs = self._folder.glob(f"logs/*/rank-{rank}.log")
-        return max(logs, key=lambda path: path.stat().st_mtime).parent.name
 
     def _until(self, happens: Callable[[], bool], what: str) -> None:
         begun = time.monotonic()
