@@ -6,7 +6,7 @@ from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Program
 from llmtrain.launchers.schedulers.requests import own_first
 from llmtrain.launchers.screening import is_watched
-from llmtrain.launchers.shell import array, assign, command, package_text
+from llmtrain.launchers.shell import array, assign, command, launcher_word, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
@@ -26,7 +26,7 @@ def task_script(plan: Plan, program: Program) -> str:
     """Checks the environment, starts the ranks of one task, hands signals on to them."""
     site = plan.recipe.site
     shape = "srun" if site.launch == "srun" else "torchrun"
-    start = " ".join(_shown(word) for word in launcher(plan, wrapper=True))
+    start = " ".join(map(launcher_word, launcher(plan, wrapper=True)))
     lines = [
         "#!/usr/bin/env bash",
         "# One task of the job, started by srun; in the container where there is one.",
@@ -100,8 +100,3 @@ def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:
         yield 'echo "llmtrain: life ${LLMTRAIN_LIFE:-} begins"'
     if is_watched(plan.recipe, plan.nodes):
         yield package_text("rank-nccl.sh").rstrip("\n")
-
-
-def _shown(word: str) -> str:
-    """A word of the launcher: what begins with ``$`` is the shell's variable."""
-    return f'"{word}"' if word.startswith("$") else command((word,))
