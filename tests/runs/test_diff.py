@@ -67,12 +67,13 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_labels_of_changes(change: str) -> None:
-    """A change has the label of its keys."""
+    """A change has the label of its keys; what changes the experiment comes first."""
     words = change.split(" ") if "{" not in change else [change]
     base = ["recipe=gpt-tiny", "batch.micro=1"]
     found = differences(compose(base), compose([*base, *words]))
 
     assert {each.key: each.label for each in found} == CHANGES[change]
+    assert [each.label for each in found] == sorted(each.label for each in found)
 
 
 def test_more_tensor_parallel_ranks_may_pad_the_vocabulary_otherwise() -> None:
