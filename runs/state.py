@@ -1,6 +1,6 @@
 """The state of a run, read from what the job itself wrote."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,19 +57,7 @@ class State:
 
     def as_json(self) -> dict[str, Any]:
         """The same for ``--json``."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "status": self.status,
-            "step": self.step,
-            "steps": self.steps,
-            "loss": self.loss,
-            "tokens_per_second": self.tokens_per_second,
-            "step_seconds": self.step_seconds,
-            "memory_bytes": self.memory_bytes,
-            "checkpoint": self.checkpoint,
-            "error": self.error,
-        }
+        return asdict(self) | {"path": str(self.path)}
 
 
 def read_state(folder: Path, there: Presence | None = None) -> State:

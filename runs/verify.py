@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class Drift:
 
     def as_json(self) -> dict[str, str]:
         """The same for ``--json``."""
-        return {"what": self.what, "was": self.was, "now": self.now}
+        return asdict(self)
 
 
 def drift(folder: Path, here: Provenance) -> list[Drift]:
