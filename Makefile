@@ -20,7 +20,7 @@ install: .venv/installed  ## Make .venv with everything that is needed
 		{ echo >&2 'This Python cannot make virtual environments: apt install python3-venv'; exit 1; }
 	@echo 'Making the virtual environment .venv'
 	@$(PYTHON) -m venv .venv
-	@echo 'Installing the locked packages, PyTorch among them (1.2 GB on disk, about a minute)'
+	@echo 'Installing the locked packages, PyTorch among them (1.3 GB on disk, about a minute)'
 	@DS_BUILD_OPS=0 $(BIN)/pip install -qq --use-pep517 -r requirements.lock
 	@$(BIN)/pip install -qq --no-build-isolation --no-deps -e .
 	@touch $@

@@ -21,7 +21,7 @@ import yaml
 from benchmarks.constants import HELD_OUT, Variant
 from benchmarks.express import Expressed, express
 from benchmarks.measured import measured_seconds
-from benchmarks.points import SHIPPED, Point, read_points
+from benchmarks.points import SHIPPED, Point, families_of, read_points
 from benchmarks.shapes import NotExpressible
 
 Array: TypeAlias = "numpy.ndarray[Any, numpy.dtype[numpy.float64]]"
@@ -103,9 +103,7 @@ def _rows(
     points: Sequence[Point], families: Sequence[str], excluded: Mapping[str, str]
 ) -> Iterable[Row]:
     """Rows of the families; one configuration that a family repeats counts once."""
-    grouped = defaultdict[str, list[Point]](list)
-    for point in points:
-        grouped[point.family].append(point)
+    grouped = families_of(points)
     for family in families:
         found = []
         for point in grouped[family]:

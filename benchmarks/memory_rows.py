@@ -1,13 +1,12 @@
 """Published rows beside what the memory model says: peaks that were measured, and verdicts."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.express import Expressed, express
-from benchmarks.points import Point
+from benchmarks.points import Point, families_of
 from benchmarks.shapes import NotExpressible
 from llmtrain.config.errors import LlmtrainError
 from llmtrain.planner.memory import Peak, peak_memory
@@ -63,7 +62,7 @@ class Judged:
 def scores(points: Sequence[Point]) -> tuple[list[Score], dict[str, str]]:
     """Every row with a published peak; the others by the reason."""
     found, left_out = [], {}
-    families = _families(points)
+    families = families_of(points)
     for point in points:
         measured = point.number("peak_mem_gb_per_gpu")
         if not measured:
@@ -82,7 +81,7 @@ def scores(points: Sequence[Point]) -> tuple[list[Score], dict[str, str]]:
 
 def judged(points: Sequence[Point], *, ran: bool) -> Iterator[Judged]:
     """Rows with a full layout, against the memory of their GPU."""
-    families = _families(points)
+    families = families_of(points)
     for point in points:
         if not _is_full(point) or point.family.endswith(ANALYTIC):
             continue
@@ -113,13 +112,6 @@ def counted(point: Point, peaks: tuple[Peak, ...]) -> float:
 
 def _peaks(expressed: Expressed) -> tuple[Peak, ...]:
     return peak_memory(expressed.recipe, program(expressed.program))
-
-
-def _families(points: Sequence[Point]) -> Mapping[str, list[Point]]:
-    found = defaultdict[str, list[Point]](list)
-    for point in points:
-        found[point.family].append(point)
-    return found
 
 
 def _is_full(point: Point) -> bool:

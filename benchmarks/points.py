@@ -1,6 +1,7 @@
 """Published points: rows of a CSV with the columns of ``data/published_points.csv``."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,14 @@ class Point:
         """What makes two rows the same model."""
         names = ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "experts")
         return tuple(self.text(name) for name in names)
+
+
+def families_of(points: Iterable[Point]) -> Mapping[str, list[Point]]:
+    """The rows of each source, in their order; none of one that is not there."""
+    families = defaultdict[str, list[Point]](list)
+    for point in points:
+        families[point.family].append(point)
+    return families
 
 
 def read_points(file: Path) -> list[Point]:

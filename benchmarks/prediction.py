@@ -1,6 +1,5 @@
 """The planner's answer to a published row."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -8,7 +7,7 @@ from math import isfinite
 from benchmarks.express import Expressed, express
 from benchmarks.measured import measured_seconds
 from benchmarks.peaks import Peak, peak_of
-from benchmarks.points import Point
+from benchmarks.points import Point, families_of
 from benchmarks.scores import Pair
 from benchmarks.shapes import NotExpressible
 from llmtrain.config.errors import LlmtrainError
@@ -61,9 +60,7 @@ class Prediction:
 
 def predictions(points: Sequence[Point], model: Model) -> Iterator[Prediction]:
     """One prediction for every row, in their order."""
-    families = defaultdict[str, list[Point]](list)
-    for point in points:
-        families[point.family].append(point)
+    families = families_of(points)
     for point in points:
         yield predict(point, families[point.family], model)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from llmtrain.cli.options import AsJson, _complete_run
+from llmtrain.cli.options import AsJson, complete_run_name
 
 
 def calibrate(
@@ -14,7 +14,7 @@ def calibrate(
         typer.Argument(
             metavar="RUN…",
             help="Runs of one cluster, program and precision.",
-            autocompletion=_complete_run,
+            autocompletion=complete_run_name,
         ),
     ],
     output: Annotated[

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from llmtrain.cli.options import AsJson, Recipes, _complete_recipe_or_run, folders
+from llmtrain.cli.options import AsJson, Recipes, complete_recipe_or_run, folders
 
 Which = Annotated[
     str,
     typer.Argument(
-        help="A recipe by name or path, or a run.", autocompletion=_complete_recipe_or_run
+        help="A recipe by name or path, or a run.", autocompletion=complete_recipe_or_run
     ),
 ]
 

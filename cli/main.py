@@ -78,7 +78,7 @@ app.command("verify")(verify.verify)
 
 
 def main() -> None:
-    """Run the command line and exit with the status of DESIGN section 5."""
+    """Run the command line and exit with its status, that of the error if there is one."""
     # Nearly all that is made while starting lives to the end: looking for garbage is wasted time.
     gc.set_threshold(100_000)
     # When the reader of our output goes, as `head` does, there is nobody left to tell.

@@ -15,13 +15,15 @@ def _complete(context: typer.Context, incomplete: str) -> list[str]:
     )
 
 
-def _complete_run(incomplete: str) -> list[str]:
+def complete_run_name(incomplete: str) -> list[str]:
+    """Names of runs, for the shell."""
     from llmtrain.cli.complete import complete_run
 
     return complete_run(incomplete)
 
 
-def _complete_recipe_or_run(incomplete: str) -> list[str]:
+def complete_recipe_or_run(incomplete: str) -> list[str]:
+    """Names of recipes and of runs, for the shell."""
     from llmtrain.cli.complete import complete_argument, complete_run
 
     found = complete_argument(f"recipe={incomplete}")
@@ -47,7 +49,7 @@ RunName = Annotated[
     typer.Argument(
         metavar="RUN",
         help="Name of the run, the beginning of it, its folder, or `latest`.",
-        autocompletion=_complete_run,
+        autocompletion=complete_run_name,
     ),
 ]
 

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from llmtrain.cli.options import AsJson, _complete_run
+from llmtrain.cli.options import AsJson, complete_run_name
 
 
 def status(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="One run in detail.", autocompletion=_complete_run),
+        typer.Argument(
+            metavar="[RUN]", help="One run in detail.", autocompletion=complete_run_name
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again until nothing runs.")

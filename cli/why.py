@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from llmtrain.cli.options import AsJson, _complete_run
+from llmtrain.cli.options import AsJson, complete_run_name
 
 
 def why(
@@ -14,7 +14,7 @@ def why(
         typer.Argument(
             metavar="RUN|FILE…",
             help="A run, or the logs of one job of any program.",
-            autocompletion=_complete_run,
+            autocompletion=complete_run_name,
         ),
     ],
     as_json: AsJson = False,

@@ -1,7 +1,7 @@
 """What recipes there are, read from their files without composing them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """The same for ``--json``."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "description": self.description,
-            "source": self.source,
-            "gpus": self.gpus,
-            "model": self.model,
-            "cluster": self.cluster,
-            "backend": self.backend,
-        }
+        return asdict(self) | {"path": str(self.path)}
 
 
 def catalog(path: SearchPath) -> list[Entry]:

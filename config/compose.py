@@ -23,6 +23,7 @@ from omegaconf.resolvers import oc
 from yaml import MarkedYAMLError, YAMLError
 
 from llmtrain.config.build import build
+from llmtrain.config.change import as_overrides
 from llmtrain.config.errors import Problem, RecipeError, Repair, UsageError
 from llmtrain.config.origin import Source, where_set
 from llmtrain.config.overrides import Arguments, is_plain, key, parse_arguments
@@ -196,8 +197,8 @@ class _Composition:
             return
         value = OmegaConf.select(node, key(override))
         if isinstance(value, (int, float, str, bool)):
-            shown = str(value).lower() if isinstance(value, bool) else value
-            yield Repair(overrides=(f"{key(override)}={shown}",), why="the recipe's own value")
+            own = as_overrides({key(override): value})
+            yield Repair(overrides=own, why="the recipe's own value")
 
     def _mends(self, others: Sequence[Override], repair: Repair, judge: Judge) -> bool:
         new = parse_arguments(repair.overrides).overrides

@@ -61,7 +61,7 @@ class Problem:
         return replace(self, key=f"{parent}.{self.key}" if self.key else parent)
 
     def as_json(self) -> dict[str, Any]:
-        """The object of DESIGN section 5: code, message, repairs, and key, where, hint."""
+        """The same for ``--json``: code, message, key, where, hint, repairs."""
         repairs = [{"overrides": list(r.overrides), "why": r.why} for r in self.repairs]
         return {
             "code": self.code,

@@ -1,5 +1,6 @@
 """The shape of the model: what is trained, not where."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,45 +120,30 @@ class Model:
         )
         require(*self._shape_problems())
 
-    def _shape_problems(self) -> list[Problem | None]:
-        return [
-            None
-            if self.head_dim or self.mla
-            else divides("heads", self.heads, self.hidden, "model.hidden"),
-            divides("kv_heads", self.kv_head_count, self.heads, "model.heads"),
-            *self._moe_problems(),
-        ]
+    def _shape_problems(self) -> Iterator[Problem | None]:
+        if not (self.head_dim or self.mla):
+            yield divides("heads", self.heads, self.hidden, "model.hidden")
+        yield divides("kv_heads", self.kv_head_count, self.heads, "model.heads")
+        yield from self._moe_problems(self.experts) if self.experts else self._dense_problems()
 
-    def _moe_problems(self) -> list[Problem | None]:
-        if self.experts is None:
-            named = [name for name in ("topk", "moe_ffn") if getattr(self, name) is not None]
-            named += [name for name in ("shared_experts", "dense_layers") if getattr(self, name)]
-            return [
-                Problem(code="conflict", key=name, says="needs `model.experts`") for name in named
-            ]
-        found: list[Problem | None] = []
+    def _dense_problems(self) -> Iterator[Problem]:
+        named = [name for name in ("topk", "moe_ffn") if getattr(self, name) is not None]
+        named += [name for name in ("shared_experts", "dense_layers") if getattr(self, name)]
+        for name in named:
+            yield Problem(code="conflict", key=name, says="needs `model.experts`")
+
+    def _moe_problems(self, experts: int) -> Iterator[Problem]:
         if self.topk is None:
-            found.append(Problem(code="missing", key="topk", says="is needed with `model.experts`"))
-        elif self.topk > self.experts:
-            found.append(
-                Problem(
-                    code="out_of_range",
-                    key="topk",
-                    says=f"= {self.topk} is more than `model.experts` = {self.experts}",
-                )
-            )
+            yield Problem(code="missing", key="topk", says="is needed with `model.experts`")
+        elif self.topk > experts:
+            says = f"= {self.topk} is more than `model.experts` = {experts}"
+            yield Problem(code="out_of_range", key="topk", says=says)
         if self.shared_experts and self.bias:
             says = "cannot have biases: `model.bias=false`"
-            found.append(Problem(code="conflict", key="shared_experts", says=says))
+            yield Problem(code="conflict", key="shared_experts", says=says)
         if self.dense_layers > self.layers:
-            found.append(
-                Problem(
-                    code="out_of_range",
-                    key="dense_layers",
-                    says=f"= {self.dense_layers} is more than `model.layers` = {self.layers}",
-                )
-            )
-        return found
+            says = f"= {self.dense_layers} is more than `model.layers` = {self.layers}"
+            yield Problem(code="out_of_range", key="dense_layers", says=says)
 
     @property
     def kv_head_count(self) -> int:

@@ -49,30 +49,17 @@ class Parallel:
     def _split_problem(self) -> Problem | None:
         if self.layers_per_stage is None:
             return None
-        given = len(self.layers_per_stage)
+        key, given = "layers_per_stage", len(self.layers_per_stage)
+        without = Repair(overrides=("parallel.layers_per_stage=null",))
         if given not in (self.pp, self.pp * self.vpp):
             chunks = f" or {self.pp * self.vpp} (one a chunk)" if self.vpp > 1 else ""
-            return Problem(
-                code="wrong_length",
-                key="layers_per_stage",
-                says=f"has {given} numbers; it needs {self.pp} (one a stage){chunks}",
-                repairs=(Repair(overrides=("parallel.layers_per_stage=null",)),),
-            )
+            says = f"has {given} numbers; it needs {self.pp} (one a stage){chunks}"
+            return Problem(code="wrong_length", key=key, says=says, repairs=(without,))
         if self.account_for_embedding or self.account_for_loss:
-            return Problem(
-                code="conflict",
-                key="layers_per_stage",
-                says="says it all: leave out `account_for_embedding` and `account_for_loss`",
-                repairs=(
-                    Repair(
-                        overrides=(
-                            "parallel.account_for_embedding=false",
-                            "parallel.account_for_loss=false",
-                        )
-                    ),
-                    Repair(overrides=("parallel.layers_per_stage=null",)),
-                ),
-            )
+            says = "says it all: leave out `account_for_embedding` and `account_for_loss`"
+            others = ("parallel.account_for_embedding=false", "parallel.account_for_loss=false")
+            repairs = (Repair(overrides=others), without)
+            return Problem(code="conflict", key=key, says=says, repairs=repairs)
         return None
 
     @property

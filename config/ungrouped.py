@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from llmtrain.config.change import as_overrides
 from llmtrain.config.errors import Problem
 from llmtrain.config.overrides import is_plain, key
 from llmtrain.config.search import SearchPath
@@ -64,5 +65,4 @@ def _leaves(at: str, value: Any) -> Iterator[str]:
         for name, each in value.items():
             yield from _leaves(f"{at}.{name}", each)
     else:
-        shown = str(value).lower() if isinstance(value, bool) else value
-        yield f"{at}={'null' if value is None else shown}"
+        yield from as_overrides({at: value})

@@ -5,21 +5,18 @@ import multiprocessing
 import os
 import struct
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from llmtrain.config.errors import LaunchError, RunError
 from llmtrain.data.indexed import LONGEST
-from llmtrain.data.reading import chunks
+from llmtrain.data.reading import Chunk, chunks
 from llmtrain.data.request import Request, Tally
 from llmtrain.data.shards import Shard
 from llmtrain.data.tokenizers import Encoded, Tokenizer, load
-
-if TYPE_CHECKING:
-    from llmtrain.data.reading import Chunk
 
 COUNT = struct.Struct("<q")
 """What the progress file holds for each shard: bytes that are done."""
@@ -80,10 +77,8 @@ class _Writer:
         self._tally = Tally(size=shard.size)
         self._done = 0
 
-    def files(self) -> Any:
+    def files(self) -> ExitStack:
         """Open them, for as long as the context lasts."""
-        from contextlib import ExitStack
-
         stack = ExitStack()
         number = self._shard.number
         self._tokens = stack.enter_context(part(self._work, number, ".bin").open("wb"))
@@ -93,7 +88,7 @@ class _Writer:
         self._progress = stack.enter_context(progress_file(self._work).open("r+b", buffering=0))
         return stack
 
-    def add(self, chunk: "Chunk", tokenizer: Tokenizer) -> None:
+    def add(self, chunk: Chunk, tokenizer: Tokenizer) -> None:
         """Write one chunk."""
         import numpy as np
 

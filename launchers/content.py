@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from llmtrain.config.files import dump_recipe
@@ -20,7 +21,7 @@ def content(
     return {
         "recipe.yaml": dump_recipe(plan.recipe),
         "plan.json": as_json(plan_json(plan)),
-        "env.json": as_json([_variable(variable) for variable in variables]),
+        "env.json": as_json([asdict(variable) for variable in variables]),
         "provenance.json": as_json(
             provenance.as_json() | {"image": plan.recipe.site.container.image}
         ),
@@ -45,12 +46,3 @@ def launch_json(plan: Plan, script: str, command: tuple[str, ...]) -> str:
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:
     """Indented, with a line's end."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def _variable(variable: Variable) -> dict[str, str]:
-    return {
-        "name": variable.name,
-        "value": variable.value,
-        "source": variable.source,
-        "reason": variable.reason,
-    }

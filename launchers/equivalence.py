@@ -7,7 +7,7 @@ from typing import Any, Literal
 from llmtrain.config.change import as_overrides, changed
 from llmtrain.config.errors import LlmtrainError, Problem, RecipeError
 from llmtrain.config.recipe import Recipe
-from llmtrain.launchers.backends import BACKENDS, program
+from llmtrain.launchers.backends import program
 from llmtrain.planner.expressible import LIMITS, approximated, inexpressible
 from llmtrain.planner.limits import VERSIONS
 from llmtrain.planner.plan import Plan, make_plan
@@ -107,15 +107,12 @@ def _moved(recipe: Recipe, name: str, version: str | None, *, approximate: bool)
 
 def _rendered(plan: Plan) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
     """Flags that the version lacks, and what the program says of itself."""
-    recipe = plan.recipe
-    if recipe.backend.name not in BACKENDS:
-        return (), ()
     try:
         # That it does not fit is another matter: the arguments say the same.
         found = program(replace(plan, errors=()))
     except LlmtrainError as error:
         return error.problems, ()
-    accepted = {problem.message for problem in approximated(recipe)}
+    accepted = {problem.message for problem in approximated(plan.recipe)}
     needed = tuple(f"needs `{key}`" for key in found.missing if key != "backend.path")
     return (), (*(text for text in found.warnings if text not in accepted), *needed)
 

@@ -20,13 +20,15 @@ class Variable:
     @property
     def where(self) -> str:
         """Who sets it: ``cluster NAME (level)``, ``site NAME (…)``, ``recipe NAME (…)``, rule."""
-        who, _, _ = self.source.partition(": " if self.source.startswith("rule: ") else "; ")
-        return who
+        return self._parts()[0]
 
     @property
     def read_in(self) -> str:
         """Where that was read; empty for what a site or a recipe decided."""
-        return self.source.partition(": " if self.source.startswith("rule: ") else "; ")[2]
+        return self._parts()[2]
+
+    def _parts(self) -> tuple[str, str, str]:
+        return self.source.partition(": " if self.source.startswith("rule: ") else "; ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,6 @@ class Program:
     """What this program needs, beside the fabric's environment."""
     missing: tuple[str, ...] = ()
     """Recipe keys that must be given before this can start, for example ``backend.path``."""
-
     warnings: tuple[str, ...] = ()
     """What the program cannot say exactly, and why."""
 

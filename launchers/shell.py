@@ -49,6 +49,11 @@ def command(words: Iterable[str]) -> str:
     return " ".join(_quoted(word) for word in words)
 
 
+def launcher_word(word: str) -> str:
+    """A word of the launcher, for a shell: what begins with ``$`` is the shell's own variable."""
+    return f'"{word}"' if word.startswith("$") else _quoted(word)
+
+
 def _quoted(word: str) -> str:
     quoted = shlex.quote(word)
     # A bare comma is no mistake of ours either, but in an array it looks like one.

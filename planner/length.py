@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 
 from llmtrain.config.layout import data_parallel, ramp_steps, total_steps
 from llmtrain.config.recipe import Recipe
+from llmtrain.planner.checkpoints import DAY
 from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
 from llmtrain.planner.stacks import chosen_stack, stack_of
 from llmtrain.planner.step import StepTime, case_of, step_time
-
-DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

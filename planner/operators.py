@@ -65,14 +65,11 @@ class Core:
     """Width of a value head."""
     dropout: bool = False
     """Some of the weights are dropped."""
-    share: Quantity = 1
-    """Key heads for each query head (GQA); only traffic depends on it."""
 
     @property
     def flops(self) -> Quantity:
         """Of the forward pass over the full square; a causal mask needs half of them."""
-        pairs = self.batch * self.queries * self.keys
-        return 2.0 * pairs * (self.key_dim + self.value_dim)
+        return 2.0 * self.pairs * (self.key_dim + self.value_dim)
 
     @property
     def pairs(self) -> Quantity:
@@ -199,7 +196,6 @@ def attention_core(model: Model, layout: Candidate) -> Core:
         key_dim=key,
         value_dim=value,
         dropout=model.dropout > 0,
-        share=model.kv_head_count / model.heads,
     )
 
 

@@ -69,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a recipe means on its cluster. None: not modelled yet."""
+    """What a recipe means on its cluster. None: not known."""
 
     recipe: Recipe
     """What was planned; where it names no interval between checkpoints, the best one."""
@@ -187,7 +187,7 @@ def _stage(recipe: Recipe, number: int, chunks: tuple[tuple[int, ...], ...], pea
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The object of DESIGN section 5 (``plan --json``); what is not known yet is null."""
+    """The same for ``plan --json``; what is not known is null."""
     recipe = plan.recipe
     return {
         "schema": SCHEMA,

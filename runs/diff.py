@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from types import UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, cast
 
 from llmtrain.config.build import key_of
 from llmtrain.config.recipe import Recipe
@@ -97,19 +96,6 @@ def meanings() -> Mapping[str, Meaning]:
 
 def _meaning(label: Label, said: str | dict[str, str]) -> Meaning:
     return Meaning(label=label, **(said if isinstance(said, dict) else {"why": said}))
-
-
-def value_keys(cls: type = Recipe, prefix: str = "") -> Iterator[str]:
-    """Every key that holds a value: all but the groups; a group that may be null is one too."""
-    for field in fields(cls):
-        key = prefix + key_of(field.name)
-        optional = get_origin(field.type) in (Union, UnionType)
-        kinds = get_args(field.type) if optional else (field.type,)
-        groups = [kind for kind in kinds if is_dataclass(kind)]
-        if optional or not groups:
-            yield key
-        for group in groups:
-            yield from value_keys(cast(type, group), f"{key}.")
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

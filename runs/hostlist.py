@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 
 MOST = 65536
 """Nodes of one list; as many as Slurm takes."""
@@ -38,9 +39,7 @@ def _names(word: str) -> Iterator[str]:
         tuple(_figures(part[1:-1])) if part.startswith("[") and part.endswith("]") else (part,)
         for part in re.findall(r"\[[^\]]*\]|\[.*|[^\[]+", word)
     ]
-    many = 1
-    for part in parts:
-        many *= len(part)
+    many = prod(map(len, parts))
     if many > MOST:
         raise ValueError(f"{word!r} is {many} nodes; {MOST} at most")
     yield from map("".join, product(*parts))

@@ -41,6 +41,12 @@ def rank_of(path: Path) -> int:
     return int(digits) if digits.isdigit() else -1
 
 
+def node_of(folder: Path, rank: int) -> str:
+    """Where a rank ran last; the run has its log."""
+    newest = max(log_files(folder, rank), key=lambda path: path.stat().st_mtime)
+    return newest.parent.name
+
+
 def label(path: Path) -> str:
     """How a line of this log is marked where several are shown together."""
     return path.stem

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmtrain.config.errors import LaunchError, Problem
@@ -25,19 +25,19 @@ def require_within_limits(plan: Plan) -> None:
     known = {each.name: each for each in partitions()}
     name = site.partition or next((each.name for each in known.values() if each.default), "")
     if site.cpu_partition is not None and site.cpu_partition not in known:
-        says = f"= {site.cpu_partition!r} is no partition of this Slurm"
-        hint = f"partitions: {', '.join(known)}"
-        problem = Problem(code="no_partition", key="site.cpu_partition", says=says, hint=hint)
-        raise LaunchError(problem)
+        raise LaunchError(_no_partition("site.cpu_partition", site.cpu_partition, known))
     if site.slurm.groups or "," in name:
         return
     if name not in known:
-        says = f"= {name!r} is no partition of this Slurm"
-        hint = f"partitions: {', '.join(known)}"
-        raise LaunchError(Problem(code="no_partition", key="site.partition", says=says, hint=hint))
+        raise LaunchError(_no_partition("site.partition", name, known))
     problems = [*_beyond(plan, known[name]), *_beyond_qos(plan)]
     if problems:
         raise LaunchError(problems)
+
+
+def _no_partition(key: str, name: str, known: Iterable[str]) -> Problem:
+    says = f"= {name!r} is no partition of this Slurm"
+    return Problem(code="no_partition", key=key, says=says, hint=f"partitions: {', '.join(known)}")
 
 
 def _beyond(plan: Plan, partition: Partition) -> Iterator[Problem]:

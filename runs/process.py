@@ -14,6 +14,7 @@ import psutil
 
 from llmtrain.config.errors import LaunchError, Problem
 from llmtrain.runs.events import note
+from llmtrain.runs.folder import read_prepared
 
 TRAINER = "llmtrain.trainer"
 """Looks for requests in control/ by itself."""
@@ -134,11 +135,8 @@ def ask(folder: Path, what: str) -> None:
 
 def is_ours(folder: Path) -> bool:
     """Whether the run's program is llmtrain's trainer, which reads control/ and writes events."""
-    try:
-        found = json.loads((folder / "launch.json").read_text(encoding="utf-8"))["command"]
-        return TRAINER in found
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+    command = read_prepared(folder, "launch.json").get("command")
+    return not isinstance(command, list) or TRAINER in command
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

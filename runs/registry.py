@@ -15,7 +15,7 @@ from typing import Any
 
 from llmtrain.runs.presence import Presence, presences
 from llmtrain.runs.slurm import Submitted, submitted
-from llmtrain.runs.state import State, read_state
+from llmtrain.runs.state import ENDINGS, State, read_state
 
 INDEX = ".llmtrain-index.json"
 KEYS = [field.name for field in fields(State)]
@@ -24,7 +24,6 @@ LIVING = ("queued", "starting", "running", "unknown")
 """What may go on by itself."""
 FINAL = ("finished", "cancelled")
 """After these no scheduler starts a run again by itself."""
-ENDED = (*FINAL, "failed", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +76,7 @@ def _lives(entry: Entry) -> bool:
 
 def _lasts(entry: Entry, there: Presence) -> bool:
     """It has ended; where Slurm may have queued it again, that is asked each time."""
-    return there in ("gone", "unknown") and entry.values["status"] in ENDED
+    return there in ("gone", "unknown") and entry.values["status"] in ENDINGS
 
 
 def _is_run(folder: Path) -> bool:

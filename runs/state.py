@@ -1,6 +1,6 @@
 """The state of a run, read from what the job itself wrote."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,19 +57,7 @@ class State:
 
     def as_json(self) -> dict[str, Any]:
         """The same for ``--json``."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "status": self.status,
-            "step": self.step,
-            "steps": self.steps,
-            "loss": self.loss,
-            "tokens_per_second": self.tokens_per_second,
-            "step_seconds": self.step_seconds,
-            "memory_bytes": self.memory_bytes,
-            "checkpoint": self.checkpoint,
-            "error": self.error,
-        }
+        return asdict(self) | {"path": str(self.path)}
 
 
 def read_state(folder: Path, there: Presence | None = None) -> State:
@@ -124,12 +112,7 @@ def _error(folder: Path, status: Status, failures: list[Any]) -> str | None:
     return f"Slurm says {end} of job {job.job}" if job and end else None
 
 
-ENDINGS: dict[str, Status] = {
-    "finished": "finished",
-    "stopped": "stopped",
-    "cancelled": "cancelled",
-    "failed": "failed",
-}
+ENDINGS: tuple[Status, ...] = ("finished", "stopped", "cancelled", "failed")
 """Events after which a run is over, until it is resumed."""
 
 
@@ -148,7 +131,7 @@ def _status(life: list[str], there: Presence, by_slurm: bool) -> Status:
         return "starting"  # the script looks whether another life is worth it
     if ended:
         # A request to cancel is noted after the stop that it asked for.
-        return "cancelled" if "cancelled" in ended else ENDINGS[ended[0]]
+        return "cancelled" if "cancelled" in ended else ended[0]
     if there == "here":
         return "running" if life and life[0] != "launched" else "starting"
     if there == "unknown":

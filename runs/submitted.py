@@ -14,7 +14,7 @@ from llmtrain.runs.excluded import damaged, exclude_option
 from llmtrain.runs.folder import spoken
 from llmtrain.runs.follow import follow
 from llmtrain.runs.going_on import require_ended
-from llmtrain.runs.operate import CANCEL_SECONDS, run_failed
+from llmtrain.runs.operate import CANCEL_SECONDS, ENDED_WELL, run_failed
 from llmtrain.runs.presence import Watch, presence
 from llmtrain.runs.process import ask
 from llmtrain.runs.slurm import Submitted, Unreachable, submitted
@@ -57,7 +57,7 @@ def follow_job(folder: Path, console: Console) -> State:
     """
     watch = Watch(folder)
     state = follow(folder, watch.alive, console, lambda path: read_state(path, watch.presence))
-    if state.status not in ("finished", "stopped", "cancelled"):
+    if state.status not in ENDED_WELL:
         says = state.error or f"the job has ended, {state.status}"
         raise RunError(run_failed(folder, says))
     return state

@@ -1,9 +1,8 @@
 """Whether a run's folder, and what it was prepared with, are still what they were."""
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ class Drift:
 
     def as_json(self) -> dict[str, str]:
         """The same for ``--json``."""
-        return {"what": self.what, "was": self.was, "now": self.now}
+        return asdict(self)
 
 
 def drift(folder: Path, here: Provenance) -> list[Drift]:
@@ -48,11 +47,9 @@ def provenance_drift(first: Path, second: Path) -> list[Drift]:
 
 def program_of(folder: Path) -> str | None:
     """The checkout that the run in ``folder`` was prepared with."""
-    try:
-        was = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        return str(was["program"]["path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    program = read_prepared(folder, "provenance.json").get("program") or {}
+    path: str | None = program.get("path")
+    return path
 
 
 def _files(folder: Path) -> list[Drift]:

@@ -74,13 +74,14 @@ class Batches:
 
     def step(self, done: int) -> Iterator[MicroBatch]:
         """The micro-batches of that step."""
-        step = step_samples(self.recipe, done)
-        for microbatch in range(self.order.microbatches(step)):
-            numbers = self.order.numbers(step, microbatch, self.replica)
-            yield self.read(self.sets.training, numbers)
+        return self.of(self.sets.training, step_samples(self.recipe, done))
 
-    def read(self, samples: Samples, numbers: range) -> MicroBatch:
-        """A micro-batch of these ``samples``."""
+    def of(self, samples: Samples, step: range) -> Iterator[MicroBatch]:
+        """The micro-batches of a step on these ``samples``."""
+        for microbatch in range(self.order.microbatches(step)):
+            yield self._read(samples, self.order.numbers(step, microbatch, self.replica))
+
+    def _read(self, samples: Samples, numbers: range) -> MicroBatch:
         rows = [samples[number] for number in numbers]
         return MicroBatch(
             tokens=self._part([row["tokens"] for row in rows]),

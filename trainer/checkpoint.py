@@ -120,11 +120,6 @@ class Checkpoints:
         checkpoint_folder.seal(partial)
         checkpoint_folder.prune(self.folder, self.keep)
 
-    def save(self, step: int) -> Saved:
-        """Write the state after ``step`` steps and wait for it. All ranks."""
-        self.begin(step)
-        return self.finish()
-
     def load(self, warn: Callable[[str, str], None], below: int | None = None) -> int:
         """Restore the newest complete checkpoint; how many steps it has behind it, 0 for none.
 

@@ -1,4 +1,4 @@
-"""Requests to save or stop, by signal to any rank or by a file, and how the ranks agree on them."""
+"""Requests to save or stop, by signal to any rank or by a file."""
 
 import signal
 from dataclasses import dataclass, field

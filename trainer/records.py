@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TextIO
 
-if TYPE_CHECKING:
-    from llmtrain.trainer.validation import ValidationRow
-
 from llmtrain.config.recipe import Recipe
 from llmtrain.trainer.boards import Boards
 from llmtrain.trainer.life import Life
+
+if TYPE_CHECKING:
+    from llmtrain.trainer.validation import ValidationRow
 
 SLOWEST = 3
 """Ranks whose compute time is written by name."""

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from llmtrain.trainer.batches import MicroBatch
 from llmtrain.trainer.engine import Work
 from llmtrain.trainer.step import Stepper
-from llmtrain.trainer.tokens import Samples, held_out
+from llmtrain.trainer.tokens import held_out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,24 +52,14 @@ class Validation:
         return ValidationRow(step=done, validation_loss=loss, validation_seconds=seconds)
 
     def _measure(self) -> float:
-        work = Work(read=self._read, count=self._count())
+        batches, position = self.stepper.batches, self.stepper.position
+        samples, once = batches.sets.validation, range(held_out(self.stepper.recipe))
+
+        def read() -> Iterator[MicroBatch] | None:
+            return batches.of(samples, once) if position.reads_tokens and samples else None
+
+        work = Work(read=read, count=batches.order.microbatches(once))
         return self._mean(self.stepper.engine.evaluate(work))
-
-    def _count(self) -> int:
-        """Micro-batches of each replica."""
-        recipe, dp = self.stepper.recipe, self.stepper.position.dp_size
-        return held_out(recipe) // (recipe.batch.micro * dp)
-
-    def _read(self) -> Iterator[MicroBatch] | None:
-        samples = self.stepper.batches.sets.validation
-        return self._batches(samples) if self.stepper.position.reads_tokens and samples else None
-
-    def _batches(self, samples: Samples) -> Iterator[MicroBatch]:
-        """This replica's, which follow one another as in training: all samples once."""
-        micro, position = self.stepper.recipe.batch.micro, self.stepper.position
-        for number in range(self._count()):
-            first = (number * position.dp_size + position.dp) * micro
-            yield self.stepper.batches.read(samples, range(first, first + micro))
 
     def _mean(self, losses: list[torch.Tensor]) -> float:
         """Over all replicas, known to all ranks."""

@@ -5,7 +5,7 @@ The tables are data: ``flags/PROGRAM-VERSION.csv``, whose first line names commi
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -57,16 +57,21 @@ def read_flags(program: str, version: str) -> FlagTable:
     Raises:
         FileNotFoundError: if there is no such table.
     """
-    path = files("llmtrain.launchers.backends") / "flags" / f"{program}-{version}.csv"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    head, rows = _table(f"{program}-{version}.csv")
     flags = (_flag(row) for row in rows)
     return FlagTable(
         program=program,
         version=version,
-        commit=lines[0].partition("commit ")[2][:40],
+        commit=head.partition("commit ")[2][:40],
         flags={flag.name: flag for flag in flags},
     )
+
+
+def _table(name: str) -> tuple[str, Iterable[dict[str, str]]]:
+    """The first line of a file in ``flags/``, and its rows."""
+    path = files("llmtrain.launchers.backends") / "flags" / name
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return lines[0], csv.DictReader(line for line in lines if not line.startswith("#"))
 
 
 def _flag(row: Mapping[str, str]) -> Flag:
@@ -96,9 +101,7 @@ class Replaced:
 @cache
 def replaced() -> Mapping[str, Replaced]:
     """Every such flag by name."""
-    path = files("llmtrain.launchers.backends") / "flags" / "replaced.csv"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    _, rows = _table("replaced.csv")
     names = ("flag", "instead", "says")
     return {row["flag"]: Replaced(**{name: row[name] for name in names}) for row in rows}
 

@@ -1,7 +1,7 @@
 """Variables that do not go together, or not with the program's arguments. One function a rule."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmtrain.launchers.backends.flag_table import read_flags
 from llmtrain.launchers.fabric.findings import Finding
@@ -231,15 +231,7 @@ def _conflict(line: int, name: str, says: str, hint: str, source: str) -> Findin
 
 def _weaker(found: Finding) -> Finding:
     """A variable that the file does not set may come from elsewhere, such as the image."""
-    return Finding(
-        code=found.code,
-        severity="warning",
-        line=found.line,
-        name=found.name,
-        says=found.says,
-        hint=found.hint,
-        source=found.source,
-    )
+    return replace(found, severity="warning")
 
 
 def _is(values: Values, name: str, value: str) -> bool | None:

@@ -1,7 +1,7 @@
 """Everything that is known of one variable: what it does, and what each cluster sets."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,7 @@ class Explanation:
             "since": fact.since or None,
             "instead": fact.instead or None,
             "source": fact.source,
-            "clusters": [
-                {
-                    "cluster": use.cluster,
-                    "value": use.value,
-                    "level": use.level,
-                    "why": use.why,
-                    "not_when": use.not_when or None,
-                    "source": use.source,
-                }
-                for use in self.uses
-            ],
+            "clusters": [asdict(use) | {"not_when": use.not_when or None} for use in self.uses],
         }
 
 

@@ -1,13 +1,12 @@
 """Variables that a script exports and its launcher does not hand on."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from llmtrain.launchers.fabric.findings import Finding
 from llmtrain.launchers.fabric.known import known
 from llmtrain.launchers.scripts.document import Document
 from llmtrain.launchers.scripts.expand import is_open
-from llmtrain.launchers.scripts.script import Command, Script
+from llmtrain.launchers.scripts.script import Command, Script, option_of
 
 PDSH = ("MLFLOW", "PYTHON", "MV2", "UCX", "NCCL")
 """Beginnings of names that DeepSpeed's pdsh launcher hands on.
@@ -99,10 +98,10 @@ def _pdsh(script: Script, command: Command, text: str) -> Iterator[Finding]:
     if not command.words or command.words[0].rpartition("/")[2] != "deepspeed":
         return
     words = command.words
-    nodes = _value(words, "--num_nodes")
-    several = "--hostfile" in words or any(w.startswith("--hostfile=") for w in words)
-    several = (several and nodes != "1") or (nodes.isdigit() and int(nodes) > 1)
-    launcher = _value(words, "--launcher") or "pdsh"
+    nodes = option_of(words, "--num_nodes") or ""
+    listed = any(word.partition("=")[0] == "--hostfile" for word in words)
+    several = (listed and nodes != "1") or (nodes.isdigit() and int(nodes) > 1)
+    launcher = option_of(words, "--launcher") or "pdsh"
     if not several or launcher.lower() != "pdsh" or ".deepspeed_env" in text:
         return
     names = [name for name in _names(script, command) if not name.startswith(PDSH)]
@@ -116,13 +115,3 @@ def _pdsh(script: Script, command: Command, text: str) -> Iterator[Finding]:
             hint="write NAME=value lines into ~/.deepspeed_env, or start the ranks with torchrun",
             source="DeepSpeed 0.19.8 launcher/runner.py (EXPORT_ENVS)",
         )
-
-
-def _value(words: Sequence[str], option: str) -> str:
-    for number, word in enumerate(words):
-        found = re.fullmatch(rf"{option}=(.*)", word)
-        if found:
-            return found[1]
-        if word == option and number + 1 < len(words):
-            return words[number + 1]
-    return ""

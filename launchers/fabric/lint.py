@@ -7,7 +7,7 @@ names of NCCL where AMD's RCCL reads them.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -138,39 +138,24 @@ def _unknown(setting: Setting) -> Iterator[Finding]:
 
 
 def _status(setting: Setting, fact: Known, nccl: Version | None) -> Iterator[Finding]:
+    found = partial(Finding, line=setting.line, name=fact.name, source=fact.source)
     instead = f"use {fact.instead}" if fact.instead else "leave it out"
     if fact.status == "wrong":
-        yield Finding(
-            code="misspelt",
-            severity="error",
-            line=setting.line,
-            name=fact.name,
-            says=f"{fact.name} is not read by anything: {_lower(fact.says)}",
-            hint=instead,
-            source=fact.source,
-        )
+        says = f"{fact.name} is not read by anything: {_lower(fact.says)}"
+        yield found(code="misspelt", severity="error", says=says, hint=instead)
     elif fact.status in ("old", "gone") and not (nccl and nccl.before(fact.since)):
         when = f" since {_release(fact)}" if fact.since else ""
         state = "is no longer read" if fact.status == "gone" else "is out of date"
         harmless = fact.status == "old" and not fact.instead
-        yield Finding(
+        yield found(
             code="stale" if harmless else "obsolete",
             severity="note" if harmless else "warning",
-            line=setting.line,
-            name=fact.name,
             says=f"{fact.name} {state}{when}",
             hint=instead,
-            source=fact.source,
         )
     elif nccl and fact.of == "NCCL" and fact.first and nccl.before(fact.first):
-        yield Finding(
-            code="too_new",
-            severity="warning",
-            line=setting.line,
-            name=fact.name,
-            says=f"{fact.name} came with NCCL {fact.first}: this release does not read it",
-            source=fact.source,
-        )
+        says = f"{fact.name} came with NCCL {fact.first}: this release does not read it"
+        yield found(code="too_new", severity="warning", says=says)
 
 
 def _release(fact: Known) -> str:

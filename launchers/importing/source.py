@@ -12,7 +12,7 @@ from llmtrain.launchers.fabric.known import known
 from llmtrain.launchers.scripts.expand import is_open, shown
 from llmtrain.launchers.scripts.follow import read_script
 from llmtrain.launchers.scripts.program import Program, find_program
-from llmtrain.launchers.scripts.script import Script
+from llmtrain.launchers.scripts.script import Script, option_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ def _engine(
     file: Path, script: Script, program: Program
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """DeepSpeed's JSON: written by the script, or beside it."""
-    name = _option(program.arguments, "--deepspeed_config", "--deepspeed-config")
+    name = option_of(program.arguments, "--deepspeed_config", "--deepspeed-config")
     if name is None:
         return {}, ()
     beside = file.parent / Path(shown(name)).name
@@ -141,15 +141,7 @@ def _digits(text: str | list[str] | None) -> int | None:
 
 
 def _number(words: Sequence[str], *names: str) -> int | None:
-    return _digits(_option(words, *names))
-
-
-def _option(words: Sequence[str], *names: str) -> str | None:
-    for number, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in names:
-            return value if equals else words[number + 1] if number + 1 < len(words) else None
-    return None
+    return _digits(option_of(words, *names))
 
 
 def _container(script: Script) -> Mapping[str, str]:
@@ -157,7 +149,8 @@ def _container(script: Script) -> Mapping[str, str]:
     for command in script.commands:
         if command.words[:1] == ("srun",):
             found = {
-                name: _option(command.words, f"--container-{name}") for name in ("image", "mounts")
+                name: option_of(command.words, f"--container-{name}")
+                for name in ("image", "mounts")
             }
             known_ones = {k: v for k, v in found.items() if v and not is_open(v)}
             if known_ones:

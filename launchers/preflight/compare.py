@@ -27,10 +27,9 @@ class Report(NamedTuple):
 def compare(reports: Sequence[Report], limits: Limits) -> dict[str, list[Finding]]:
     """By node, what most of the others do not have; the first report is the first node's."""
     found: dict[str, list[Finding]] = {report.node: [] for report in reports}
-    for node, each in (*_versions(reports, limits), *_clocks(reports, limits)):
-        found[node].append(each)
-    for node, each in _reached(reports, limits):
-        found[node].append(each)
+    for rule in (_versions, _clocks, _reached):
+        for node, each in rule(reports, limits):
+            found[node].append(each)
     return found
 
 

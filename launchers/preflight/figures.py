@@ -32,10 +32,9 @@ def judge_figures(nodes: Sequence[Figures], promise: Promise) -> dict[str, list[
     if promise.device != "cuda":
         return {each.node: list(_said(each, promise)) for each in nodes}
     found = {each.node: [*_missing(each, promise), *_own(each, promise)] for each in nodes}
-    for node, each in (*_gpus_beside(nodes, promise), *_nodes_beside(nodes, promise)):
-        found[node].append(each)
-    for node, each in _pairs(nodes, promise):
-        found[node].append(each)
+    for rule in (_gpus_beside, _nodes_beside, _pairs):
+        for node, each in rule(nodes, promise):
+            found[node].append(each)
     return found
 
 

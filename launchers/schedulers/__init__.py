@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
-from llmtrain.config.errors import LaunchError
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.planner.plan import Plan
@@ -25,12 +24,5 @@ class Scheduler(Protocol):
 
 
 def scheduler(name: str) -> Scheduler:
-    """The module of the scheduler ``name``.
-
-    Raises:
-        LaunchError: if there is none yet.
-    """
-    if name not in MODULES:
-        hint = f"`site.scheduler` can be {' or '.join(MODULES)}"
-        raise LaunchError(f"launching with {name} is not there yet", hint=hint)
+    """The module of the scheduler ``name``."""
     return cast(Scheduler, import_module(MODULES[name]))

@@ -4,6 +4,7 @@ Nothing is forwarded by a list of prefixes: every host gets the same two scripts
 environment in them, from the shared run folder.
 """
 
+import re
 from collections.abc import Iterator
 
 from llmtrain.config.errors import LaunchError, Problem
@@ -12,8 +13,19 @@ from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.local import PORT, heeding
 from llmtrain.launchers.schedulers.requests import first_step, own_first
 from llmtrain.launchers.screening import preflight_files
-from llmtrain.launchers.shell import array, assign, assign_path, command, comment, package_text
+from llmtrain.launchers.shell import (
+    array,
+    assign,
+    assign_path,
+    command,
+    comment,
+    launcher_word,
+    package_text,
+)
 from llmtrain.planner.plan import Plan
+
+HOST = re.compile(r"\w[\w.-]*")
+"""What ssh is given; not an option of it."""
 
 
 def job(
@@ -25,10 +37,10 @@ def job(
         LaunchError: if the hosts are not as many as the run's nodes, or cannot be written.
     """
     hosts = _hosts(plan)
-    start = (*_torchrun(plan), *program.command)
+    torchrun = _torchrun(plan)
     python = plan.recipe.site.python or provenance.python
-    host = [*_host(plan, variables, python), f"start=({_words(plan)} {command(program.command)})"]
-    host += own_first(program)
+    start = f"{' '.join(map(launcher_word, torchrun))} {command(program.command)}"
+    host = [*_host(plan, variables, python), f"start=({start})", *own_first(program)]
     head = [
         "#!/usr/bin/env bash",
         comment(f"{plan.recipe.name}: {plan.nodes} × {plan.ranks_per_node} ranks over ssh"),
@@ -44,7 +56,7 @@ def job(
     return Job(
         name="job.sh",
         text="\n".join(head) + "\n\n" + functions + "\n" + package_text("hostfile-job.sh"),
-        command=("$LLMTRAIN_PYTHON", *start),
+        command=("$LLMTRAIN_PYTHON", *torchrun, *program.command),
         files={
             "host.sh": "\n".join(host) + "\n\n" + looking + package_text("hostfile-host.sh"),
             "probe.py": package_text("probe.py"),
@@ -60,11 +72,9 @@ def _hosts(plan: Plan) -> tuple[str, ...]:
         says = f"names {len(hosts)} hosts; the run needs {plan.nodes}"
         problems.append(Problem(code="wrong_length", key="site.hosts", says=says))
     for host in hosts:
-        if not host.replace(".", "").replace("-", "").replace("_", "").isalnum():
+        if not HOST.fullmatch(host):
             says = f"{host!r} is no name of a host"
             problems.append(Problem(code="invalid_host", key="site.hosts", says=says))
-        elif host.startswith("-"):
-            problems.append(Problem(code="invalid_host", key="site.hosts", says=f"{host!r}"))
     if problems:
         raise LaunchError(problems)
     return hosts
@@ -74,11 +84,6 @@ def _torchrun(plan: Plan) -> tuple[str, ...]:
     shape = ("--nnodes", str(plan.nodes), "--nproc-per-node", str(plan.ranks_per_node))
     meet = ("--master-addr", "$MASTER_ADDR", "--master-port", "$MASTER_PORT")
     return ("-m", "torch.distributed.run", *shape, "--node-rank", "$NODE_RANK", *meet)
-
-
-def _words(plan: Plan) -> str:
-    words = [f'"{w}"' if w.startswith("$") else command((w,)) for w in _torchrun(plan)]
-    return " ".join(words)
 
 
 def _host(plan: Plan, variables: tuple[Variable, ...], python: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Job, Program, Variable
 from llmtrain.launchers.provenance import Provenance
 from llmtrain.launchers.schedulers.requests import first_step, own_first
-from llmtrain.launchers.shell import assign, assign_path, comment, package_text
+from llmtrain.launchers.shell import assign, assign_path, comment, launcher_word, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
@@ -95,12 +95,10 @@ def heeding(program: Program) -> tuple[str, ...]:
 def quoted(command: tuple[str, ...], program: Program) -> str:
     """A command that ends in ``program``, for a shell.
 
-    The launcher's words that begin with ``$`` are the shell's variables; in the program's words a
-    ``$`` is a user's and stays what it is.
+    In the program's words a ``$`` is a user's and stays what it is.
     """
     launcher = command[: len(command) - len(program.command)]
-    words = [f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in launcher]
-    return " ".join([*words, shlex.join(program.command)])
+    return " ".join([*map(launcher_word, launcher), shlex.join(program.command)])
 
 
 def require_here(recipe: Recipe, nodes: int) -> None:

@@ -61,8 +61,8 @@ def job(
         commands=commands(plan, program),
         later=later(plan, program),
         mounts=containers.mounts(plan.recipe, program, provenance),
-        notes=notes(plan, program, provenance),
-        warnings=warnings(plan),
+        notes=tuple(notes(plan, program, provenance)),
+        warnings=tuple(warnings(plan)),
     )
 
 

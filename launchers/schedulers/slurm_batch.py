@@ -7,6 +7,7 @@ here-documents that no shell reads. All other text is fixed and lies in ``shell/
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from llmtrain.config.preflight import Preflight
 from llmtrain.config.reference import trains
 from llmtrain.config.site import Site
 from llmtrain.launchers.backends.tracker import rank_files, tracker_file
@@ -88,12 +89,7 @@ def _settings(batch: Batch) -> Iterator[str]:
     yield assign("host_suffix", site.slurm.host_suffix)
     yield comment("Traffic between nodes: stride:size:ring:bytes a step of each axis.")
     yield assign("edges", _edges(plan))
-    yield assign("preflight", site.preflight.policy)
-    if site.preflight.policy != "off":
-        yield f"preflight_seconds={site.preflight.seconds}"
-        yield f"measured={int(site.preflight.depth != 'read')}"
-    days = site.preflight.exclude_days if site.preflight.policy == "stop" else 0
-    yield f"exclude_seconds={int(days * 86400)}"
+    yield from _preflight(site.preflight)
     yield "placed=0 placed_by_us=0 sent=0 tries=0 signalled=0 interrupted=0 status=0 step_id="
     yield "out=() blamed=() blamed_life=0"
     yield "restarted=0 lost=0 saved=0 stalls=0 life=0 next_job='' hopeless=''"
@@ -107,14 +103,18 @@ def _settings(batch: Batch) -> Iterator[str]:
         yield array("missing", batch.program.missing)
     if site.software == "sbcast":
         yield assign_path("nvme", site.nvme or "")
-    tracker = _tracker(batch.plan)
-    if tracker:
-        files = tuple(rank_files(plan.recipe))
-        yield assign("tracker", tracker)
-        yield array("patterns", (each.pattern for each in files))
-        yield array("counts", (str(each.count) for each in files))
+    yield from _tracked(plan)
     yield from brought_settings(site)
     yield assign("sums", batch.sums.rstrip("\n"))
+
+
+def _preflight(asked: Preflight) -> Iterator[str]:
+    yield assign("preflight", asked.policy)
+    if asked.policy != "off":
+        yield f"preflight_seconds={asked.seconds}"
+        yield f"measured={int(asked.depth != 'read')}"
+    days = asked.exclude_days if asked.policy == "stop" else 0
+    yield f"exclude_seconds={int(days * 86400)}"
 
 
 def _looking(batch: Batch) -> Iterator[str]:
@@ -129,6 +129,16 @@ def _looking(batch: Batch) -> Iterator[str]:
 def _tracker(plan: Plan) -> str | None:
     """The file that is looked at before each start; a universal checkpoint has other files."""
     return None if plan.recipe.checkpoint.universal else tracker_file(plan.recipe)
+
+
+def _tracked(plan: Plan) -> Iterator[str]:
+    """The file that names the newest checkpoint, and what a whole one holds."""
+    tracker = _tracker(plan)
+    if tracker:
+        files = tuple(rank_files(plan.recipe))
+        yield assign("tracker", tracker)
+        yield array("patterns", (each.pattern for each in files))
+        yield array("counts", (str(each.count) for each in files))
 
 
 def _edges(plan: Plan) -> str:

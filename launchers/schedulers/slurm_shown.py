@@ -64,12 +64,8 @@ def _later(plan: Plan, program: Program) -> Iterator[tuple[str, str, str, str]]:
         yield name, "<secret>", site.secrets.file, "`site.secrets.names`"
 
 
-def notes(plan: Plan, program: Program, provenance: Provenance) -> tuple[str, ...]:
+def notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str]:
     """How programs reach the nodes, and when the ranks are told of the time limit."""
-    return tuple(_notes(plan, program, provenance))
-
-
-def _notes(plan: Plan, program: Program, provenance: Provenance) -> Iterator[str]:
     site = plan.recipe.site
     mounted = containers.mounts(plan.recipe, program, provenance)
     inside = site.container.runtime != "none"
@@ -109,12 +105,8 @@ def _order(plan: Plan) -> str:
     return "nodes of one switch get neighbouring ranks, and the job logs the bytes it saves"
 
 
-def warnings(plan: Plan) -> tuple[str, ...]:
+def warnings(plan: Plan) -> Iterator[str]:
     """What a user should know before this waits in a queue."""
-    return tuple(_warnings(plan))
-
-
-def _warnings(plan: Plan) -> Iterator[str]:
     site = plan.recipe.site
     if site.time_limit is None:
         yield "no `site.time_limit`: the partition's default ends the job"

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 
+from llmtrain.launchers.containers import is_ours
 from llmtrain.launchers.launch import Program
 from llmtrain.launchers.schedulers.requests import own_first
 from llmtrain.launchers.screening import is_watched
-from llmtrain.launchers.shell import array, assign, command, package_text
+from llmtrain.launchers.shell import array, assign, command, launcher_word, package_text
 from llmtrain.launchers.tracing import nsys
 from llmtrain.planner.plan import Plan
 
-TRAINER = "llmtrain.trainer"
-"""Writes its ranks' logs itself and keeps the terminal for the progress line."""
 TORCHRUN = "torch.distributed.run"
 FT_LAUNCHER = "nvidia_resiliency_ext.fault_tolerance.launcher"
 """NVIDIA's ft_launcher, which takes torchrun's options (nvidia-resiliency-ext 0.4 to 0.7)."""
@@ -27,7 +26,7 @@ def task_script(plan: Plan, program: Program) -> str:
     """Checks the environment, starts the ranks of one task, hands signals on to them."""
     site = plan.recipe.site
     shape = "srun" if site.launch == "srun" else "torchrun"
-    start = " ".join(_shown(word) for word in launcher(plan, wrapper=True))
+    start = " ".join(map(launcher_word, launcher(plan, wrapper=True)))
     lines = [
         "#!/usr/bin/env bash",
         "# One task of the job, started by srun; in the container where there is one.",
@@ -94,15 +93,10 @@ def _rank_lines(plan: Plan, program: Program) -> Iterator[str]:
         yield f"export LOCAL_WORLD_SIZE={plan.ranks_per_node}"
     yield "export MASTER_ADDR MASTER_PORT"
     yield ': "${RANK:?}" "${LOCAL_RANK:?}" "${WORLD_SIZE:?}" "${MASTER_ADDR:?}" "${MASTER_PORT:?}"'
-    if program.module != TRAINER:
+    if not is_ours(program):  # ours writes its ranks' logs itself
         yield "logs=logs/${SLURMD_NODENAME:-$(hostname)}"
         yield 'mkdir -p "$logs"'
         yield 'exec >>"$logs/rank-$RANK.log" 2>&1'
         yield 'echo "llmtrain: life ${LLMTRAIN_LIFE:-} begins"'
     if is_watched(plan.recipe, plan.nodes):
         yield package_text("rank-nccl.sh").rstrip("\n")
-
-
-def _shown(word: str) -> str:
-    """A word of the launcher: what begins with ``$`` is the shell's variable."""
-    return f'"{word}"' if word.startswith("$") else command((word,))

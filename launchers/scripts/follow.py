@@ -118,30 +118,32 @@ class _Run:
             if word in ("if", "while", "until", "elif"):
                 self._open(word)
                 return self._condition(found[1:])
-            if word == "then":
-                self._decide()
-                found = found[1:]
-            elif word in ("do", "{", "}", "!", "time", "exec"):
-                found = found[1:]
-            elif word == "else" and self._frames:
-                frame = self._frames[-1]
-                frame.active, frame.taken = not frame.taken, True
-                found = found[1:]
-            elif word in ("fi", "done", "esac"):
-                if self._frames:
-                    self._frames.pop()
-                found = found[1:]
-            elif word == "for":
+            if word == "for":
                 return self._for(found)
-            elif word == "case" and len(found) > 2:
+            if word == "case" and len(found) > 2:
                 subject = one_word(found[1].text, self._script.values)
                 self._frames.append(_Frame("case", False, subject=subject, pattern=True))
                 return self._first_pattern(found)
-            elif word == "function":
+            if word == "function":
                 return []
-            else:
+            if not self._stands_alone(word):
                 break
+            found = found[1:]
         return found
+
+    def _stands_alone(self, word: str) -> bool:
+        """Do what a keyword says that needs no other words; False: it is no such keyword."""
+        if word == "then":
+            self._decide()
+        elif word == "else" and self._frames:
+            frame = self._frames[-1]
+            frame.active, frame.taken = not frame.taken, True
+        elif word in ("fi", "done", "esac"):
+            if self._frames:
+                self._frames.pop()
+        else:
+            return word in ("do", "{", "}", "!", "time", "exec")
+        return True
 
     def _first_pattern(self, found: list[Token]) -> list[Token]:
         """A pattern on the line of its ``case``; what ends it is a parenthesis."""

@@ -1,5 +1,6 @@
 """What a shell script says: the variables it sets and the commands it starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -50,3 +51,12 @@ class Script:
         """Values of exported variables that are known."""
         found = {s.name: s.value for s in self.settings if s.exported or s.name in self.exported}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def option_of(words: Sequence[str], *names: str) -> str | None:
+    """What a command gives an option, which has one of these names; None: it does not have it."""
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else words[number + 1] if number + 1 < len(words) else None
+    return None

@@ -119,10 +119,8 @@ def data_parallel(plan: Plan, _: str) -> Numbers:
         return {}
     layout, stack, pieces = case.layout, case.machine.stack, pieces_of(case)
     slowest, layers = pieces.of(slowest_load(case, pieces)), case.model.layers / layout.pp
-    held, group = (
-        weights(case, layers),
-        Group(size=layout.dp * layout.cp, stride=layout.data_stride),
-    )
+    held = weights(case, layers)
+    group = Group(size=layout.dp * layout.cp, stride=layout.data_stride)
     message = (held.dense + held.ends) * reduced_bytes(case)
     times = 1.0 if layout.zero > 0 and not stack.reduce_all else 2.0
     found: Numbers = {

@@ -1,8 +1,6 @@
 """``plan --explain``: the step as a whole, and what comes once in it."""
 
-from llmtrain.planner.costs import (
-    Case,
-)
+from llmtrain.planner.costs import Case
 from llmtrain.planner.curves import curves_of
 from llmtrain.planner.explain.entry import Numbers
 from llmtrain.planner.flops import step_flops

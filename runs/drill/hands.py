@@ -13,6 +13,7 @@ from rich.console import Console
 
 from llmtrain.config.errors import RunError
 from llmtrain.runs import operate, process, slurm, submitted
+from llmtrain.runs.logs import node_of
 from llmtrain.runs.presence import presence
 
 KILL = r"""
@@ -126,9 +127,7 @@ class OnSlurm:
 
     def kill_rank(self, rank: int) -> None:
         """By a step beside the ranks, on the node of the rank."""
-        logs = self._folder.glob(f"logs/*/rank-{rank}.log")
-        newest = max(logs, key=lambda path: path.stat().st_mtime)
-        self._kill(newest.parent.name, str(rank))
+        self._kill(node_of(self._folder, rank), str(rank))
 
     def kill_node(self, node: str) -> None:
         """By a step beside the ranks."""

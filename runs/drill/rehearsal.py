@@ -9,6 +9,7 @@ from typing import Any
 from llmtrain.config.errors import RunError
 from llmtrain.runs.drill.hands import Hands
 from llmtrain.runs.drill.scaled import small
+from llmtrain.runs.logs import node_of
 from llmtrain.runs.progress import all_losses, life, newest_checkpoint, steps_of
 
 POLL_SECONDS = 0.2
@@ -86,7 +87,9 @@ class Rehearsal:
             (f"kill -9 of rank {last}", lambda: hands.kill_rank(last)),
         ]
         if nodes > 1:
-            acts.append(("kill -9 of all on one node", lambda: hands.kill_node(self._node(last))))
+            acts.append(
+                ("kill -9 of all on one node", lambda: hands.kill_node(node_of(self._folder, last)))
+            )
         acts.append(("requeue", hands.interrupt))
         for name, act in acts:
             found = self._rehearse(name, act)
@@ -98,22 +101,11 @@ class Rehearsal:
     def _rehearse(self, name: str, act: Callable[[], None]) -> Rehearsed:
         self._until(self._far_enough, f"a checkpoint before: {name}")
         self._say(f"rehearsing: {name}")
-        known, begun = life(self._folder), time.monotonic()
-        before = saved = newest_checkpoint(self._folder)
-        when: float | None = None
         if self._unharmed is None:
             self._unharmed = max(steps_of(self._folder))
-        act()
-        while life(self._folder) == known:
-            if newest_checkpoint(self._folder) != saved:
-                saved, when = newest_checkpoint(self._folder), time.monotonic()
-            if not self._hands.goes_on():
-                self._hands.start()
-            self._patience(begun, "the next life")
-            time.sleep(POLL_SECONDS)
-        saved, rows = newest_checkpoint(self._folder), len(steps_of(self._folder))
-        if saved != before:
-            when = when or time.monotonic()
+        begun = time.monotonic()
+        saved, when = self._next_life(act, begun)
+        rows = len(steps_of(self._folder))
         self._until(lambda: len(steps_of(self._folder)) > rows, "a step of the next life")
         loaded = steps_of(self._folder)[rows] - 1
         says = self._wrong(loaded, saved, warned=name == WARNING and when is None)
@@ -127,6 +119,22 @@ class Rehearsal:
             seconds=time.monotonic() - begun,
             says=says,
         )
+
+    def _next_life(self, act: Callable[[], None], begun: float) -> tuple[int, float | None]:
+        """Act, and wait for it: the newest checkpoint then, and since when, if it is a new one."""
+        known = life(self._folder)
+        before = saved = newest_checkpoint(self._folder)
+        when = None
+        act()
+        while life(self._folder) == known:
+            if newest_checkpoint(self._folder) != saved:
+                saved, when = newest_checkpoint(self._folder), time.monotonic()
+            if not self._hands.goes_on():
+                self._hands.start()
+            self._patience(begun, "the next life")
+            time.sleep(POLL_SECONDS)
+        saved = newest_checkpoint(self._folder)
+        return saved, (when or time.monotonic()) if saved != before else when
 
     def _wrong(self, loaded: int, saved: int, *, warned: bool) -> str:
         """What went wrong; ``warned``: in vain."""
@@ -157,10 +165,6 @@ class Rehearsal:
     def _far_enough(self) -> bool:
         saved = newest_checkpoint(self._folder)
         return saved > self._loaded and max(steps_of(self._folder), default=0) >= saved + FURTHER
-
-    def _node(self, rank: int) -> str:
-        logs = self._folder.glob(f"logs/*/rank-{rank}.log")
-        return max(logs, key=lambda path: path.stat().st_mtime).parent.name
 
     def _until(self, happens: Callable[[], bool], what: str) -> None:
         begun = time.monotonic()

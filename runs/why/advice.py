@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from llmtrain.config.build import build, plain
+from llmtrain.config.change import Changes, as_overrides, changed_if_valid
 from llmtrain.config.errors import LlmtrainError, Repair
 from llmtrain.config.files import read_recipe
 from llmtrain.config.recipe import Recipe
@@ -88,13 +87,12 @@ def _edit(folder: Path) -> Repair | None:
     for change in _changes(recipe):
         peak = _peak(recipe, change)
         if peak is not None and peak < WORTH * before:
-            words = tuple(f"{key}={str(value).lower()}" for key, value in change.items())
             why = f"planned peak {peak / GIB:.1f} instead of {before / GIB:.1f} GiB a rank"
-            return Repair(overrides=words, why=why)
+            return Repair(overrides=as_overrides(change), why=why)
     return None
 
 
-def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:
+def _changes(recipe: Recipe) -> Iterator[Changes]:
     """What lowers the memory of a rank and leaves the experiment as it is."""
     if recipe.optim.zero == 0:
         yield {"optim.zero": 1}
@@ -108,14 +106,10 @@ def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:
         yield {"recompute.kind": "full"}
 
 
-def _peak(recipe: Recipe, change: dict[str, Any]) -> int | None:
+def _peak(recipe: Recipe, change: Changes) -> int | None:
     """Planned bytes of the worst rank; None where the change is not valid."""
-    data = plain(recipe)
-    for key, value in change.items():
-        group, _, name = key.rpartition(".")
-        data[group] = {**data[group], name: value}
+    new = changed_if_valid(recipe, change)
     try:
-        changed = build(Recipe, data)
-        return make_plan(changed).peak_memory_bytes if is_expressible(changed) else None
+        return make_plan(new).peak_memory_bytes if new and is_expressible(new) else None
     except LlmtrainError:
         return None

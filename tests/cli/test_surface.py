@@ -39,7 +39,7 @@ SURFACE = {
     "llmtrain recipes show": "--help --json --recipes -h NAME",
     "llmtrain recipes copy": "--help --recipes -h FILE NAME",
 }
-"""What users and scripts rely on. An addition here is an addition to DESIGN.md and to the docs."""
+"""What users and scripts rely on. An addition here is an addition to the docs."""
 
 
 def surface(command: Any, name: str, context: Any = None) -> Iterator[tuple[str, str]]:

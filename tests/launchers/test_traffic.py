@@ -12,6 +12,7 @@ import pytest
 
 from llmtrain.launchers.shell import package_text
 from llmtrain.launchers.traffic import edges
+from llmtrain.planner.explain.explanation import explanation
 from llmtrain.planner.plan import Plan
 
 STAND_IN = """#!/usr/bin/env python3
@@ -85,3 +86,27 @@ def test_the_bytes_that_are_told_are_those_between_leaves(
     assert told, done.stderr
     expected = [crossing_bytes(plan, each, leaf) / 1e6 for each in (order, hosts)]
     assert [float(number) for number in told.groups()] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gpt3-530b", "llama3-405b"])
+def test_stages_send_the_messages_that_the_plan_counts(
+    plan_of: Callable[..., Plan], name: str
+) -> None:
+    """Of every rank of a node, forward and backward; the planner has them from elsewhere."""
+    plan = plan_of(f"recipe={name}")
+    told = explanation(plan, "breakdown.pipeline").numbers
+    sent = {each.axis: each.edge_bytes for each in edges(plan)}
+
+    messages = 2 * told["micro-batches"] * told["vpp"] * plan.ranks_per_node
+    assert sent["pp"] == messages * told["bytes of a message"]
+
+
+def test_replicas_send_the_gradients_that_the_plan_counts(plan_of: Callable[..., Plan]) -> None:
+    """In a ring, of the stage with the most; positions, which the planner's lack, are 2 %."""
+    plan = plan_of("recipe=gpt3-530b")
+    told = explanation(plan, "breakdown.data_parallel").numbers
+    sent = {each.axis: each.edge_bytes for each in edges(plan)}
+
+    held = told["parameters of a rank's layers"] + told["of an embedding"]
+    ring = 2 * (told["dp × cp"] - 1) / told["dp × cp"] * plan.ranks_per_node
+    assert sent["dp"] == pytest.approx(ring * held * told["bytes of a gradient on the wire"], 0.03)

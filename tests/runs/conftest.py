@@ -1,5 +1,6 @@
 """Runs whose job is a few lines of bash: fast, and as misbehaved as a test wants."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from llmtrain.launchers.launch import Launch, Program
 from llmtrain.runs.folder import make_folder
@@ -93,6 +95,12 @@ def run_with(launch_with: Callable[..., Launch], tmp_path: Path) -> Iterator[Cal
 def trainer() -> Callable[..., str]:
     """A job of so many steps, with so many seconds between them."""
     return lambda steps=6, pause=0.0: f"STEPS={steps} PAUSE={pause}\n{TRAINER}"
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console that is no terminal."""
+    return Console(file=io.StringIO(), width=200)
 
 
 @pytest.fixture

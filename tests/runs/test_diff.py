@@ -1,11 +1,26 @@
 """Every recipe key has a label, and two recipes are told apart by it."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import cast
+
 import pytest
 
-from llmtrain.config.build import build, keys, plain
+from llmtrain.config.build import build, key_of, keys, members_of, plain
 from llmtrain.config.compose import compose
 from llmtrain.config.recipe import Recipe
-from llmtrain.runs.diff import RULES, differences, meaning_of, meanings, value_keys
+from llmtrain.runs.diff import RULES, differences, meaning_of, meanings
+
+
+def value_keys(cls: type = Recipe, prefix: str = "") -> Iterator[str]:
+    """Every key that holds a value: all but the groups; a group that may be null is one too."""
+    for field in fields(cls):
+        kinds = members_of(field.type)
+        groups = [kind for kind in kinds if is_dataclass(kind)]
+        if len(kinds) > 1 or not groups:
+            yield prefix + key_of(field.name)
+        for group in groups:
+            yield from value_keys(cast(type, group), f"{prefix}{key_of(field.name)}.")
 
 
 def test_every_key_has_a_label() -> None:
@@ -52,12 +67,13 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_labels_of_changes(change: str) -> None:
-    """A change has the label of its keys."""
+    """A change has the label of its keys; what changes the experiment comes first."""
     words = change.split(" ") if "{" not in change else [change]
     base = ["recipe=gpt-tiny", "batch.micro=1"]
     found = differences(compose(base), compose([*base, *words]))
 
     assert {each.key: each.label for each in found} == CHANGES[change]
+    assert [each.label for each in found] == sorted(each.label for each in found)
 
 
 def test_more_tensor_parallel_ranks_may_pad_the_vocabulary_otherwise() -> None:

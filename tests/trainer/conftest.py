@@ -17,6 +17,7 @@ from llmtrain.config.recipe import Recipe
 from llmtrain.launchers.backends import program
 from llmtrain.planner.plan import make_plan
 from llmtrain.runs.checkpoints.check import check
+from tests.trainer.compared import Runs
 
 GPT: dict[str, Any] = {
     "layers": 4,
@@ -281,3 +282,9 @@ def shapes() -> dict[str, dict[str, Any]]:
     """The shapes by name."""
     usual = {"gpt": GPT, "llama": LLAMA, "experts": EXPERTS, "deepseek": DEEPSEEK}
     return usual | {"geglu": GEGLU, "relu": RELU, "relu2": RELU2}
+
+
+@pytest.fixture(scope="module")
+def runs(module_lab: Lab, shapes: dict[str, dict[str, Any]]) -> Runs:
+    """Makes and remembers trials."""
+    return Runs(module_lab, shapes)
