@@ -38,7 +38,7 @@ def cluster_of(point: Point) -> tuple[Cluster, tuple[str, ...]]:
         raise NotExpressible(f"GPU {name or '(blank)'} is not known; known: {known}")
     data = yaml.safe_load((GPUS / f"{entry['gpu']}.yaml").read_text(encoding="utf-8"))
     gpu = build(Gpu, data)
-    differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts") if key in entry}
+    differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts", "name") if key in entry}
     gpu = replace(gpu, **differs)
     _compare_memory(name, gpu)
     node = point.whole("gpus_per_node") or 1
