@@ -33,6 +33,8 @@ class Machine:
     """The attention kernel."""
     grad_bytes: float = 4.0
     """Bytes of a gradient that is kept."""
+    gathered_bytes: float = 2.0
+    """Bytes of a product's weight that is gathered from the replicas."""
     block_scales: bool = False
     """FP8 with a scale for each block (blockwise, MXFP8)."""
     offload: bool = False
