@@ -113,7 +113,7 @@ def exchange_seconds(
 
 
 def sent_share(places: Quantity, copies: Quantity) -> Quantity:
-    """Of ``copies`` that go to random nodes or ranks: how many get one, as a share of the copies."""
+    """Of ``copies`` sent to random nodes or ranks: how many get one, as a share of the copies."""
     missed: Quantity = (1.0 - 1.0 / places) ** copies
     return places * (1.0 - missed) / copies
 

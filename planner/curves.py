@@ -75,9 +75,9 @@ class Curves:
     misaligned: float
     """Factor on the time of a product whose rows are no multiples of 128 bytes."""
     boards: Mapping[str, float]
-    """Rate of products on a board of this silicon against the one that ``gemm`` is of, by GPU name."""
+    """Rate of products on a board of this silicon against ``gemm``'s, by the name of its GPU."""
     boards_tflops: float
-    """bf16 peak of that one."""
+    """bf16 peak of the board that ``gemm`` is of."""
     memory: Rate
     """Share of the memory's bandwidth by bytes of a pass."""
     attention: Mapping[str, Attention]
