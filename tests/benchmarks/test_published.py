@@ -273,6 +273,17 @@ def test_scripts_name_what_a_table_does_not() -> None:
     assert kernels.attention == "unfused"
 
 
+def test_a_node_has_a_nic_for_each_gpu() -> None:
+    """Where none is named; a node of four GPUs is not taken to have eight."""
+    nodes = [{"gpus_per_node": count, "interconnect": ""} for count in ("8", "4")]
+    rows = [Point(GOOD | node) for node in nodes]
+
+    eight, four = (express(row, rows).recipe.cluster.network for row in rows)
+
+    assert (eight.nics_per_node, four.nics_per_node) == (8, 4)
+    assert eight.nic_gb_per_s == four.nic_gb_per_s
+
+
 def test_a_contradicted_cell_is_said() -> None:
     """A row whose source says otherwise elsewhere is listed with what it says."""
     row = next(point for point in read_points(SHIPPED) if point.id == "mbridge_blackwell-143")
