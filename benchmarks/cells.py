@@ -36,11 +36,21 @@ def read_cells(point: Point) -> tuple[Point, tuple[str, ...]]:
             cells[column] = _read(column, text)
         except NotExpressible as refused:
             wrong.append(str(refused))
+    wrong += _contradicted(point)
     if wrong:
         raise NotExpressible("; ".join(sorted(wrong)))
     blank = {name: value for name, value in rules["defaults"].items() if not cells[name]}
     filled = Point({**cells, **blank})
     return filled, tuple(f"{name}: {value}" for name, value in blank.items())
+
+
+def _contradicted(point: Point) -> list[str]:
+    """What a source says elsewhere of cells that it printed otherwise."""
+    return [
+        str(rule["because"])
+        for rule in _rules()["contradicted"]
+        if all(point.text(column) == words for column, words in rule["cells"].items())
+    ]
 
 
 def _read(column: str, text: str) -> str:

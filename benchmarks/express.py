@@ -60,7 +60,7 @@ def express(point: Point, family: Sequence[Point]) -> Expressed:
     except LlmtrainError as error:
         raise NotExpressible(f"no valid recipe: {error}") from error
     said = (*defaults, *framework_note(read, rule), *network, *shape_notes(read, model))
-    said = (*said, *_last(layout.notes, fitted), *_open(read, fitted))
+    said = (*said, *_last(layout.notes, fitted), *_open(read, fitted, fill.get("recompute", ())))
     return Expressed(point=read, recipe=recipe, stack=rule["stack"], program=program, fills=said)
 
 
@@ -71,10 +71,11 @@ def _last(first: Sequence[str], later: Sequence[str]) -> Iterator[str]:
     yield from later
 
 
-def _open(point: Point, fitted: Sequence[str]) -> Iterator[str]:
-    """A silent row that fits computes nothing again, and its TFLOP/s count the model alone."""
+def _open(point: Point, fitted: Sequence[str], modules: Sequence[str]) -> Iterator[str]:
+    """A silent row that fits computes again what its scripts name, and its TFLOP/s count the model
+    alone."""
     if not point.text("recompute") and not any(note.startswith("recompute") for note in fitted):
-        yield "recompute: none"
+        yield f"recompute: selective, {' '.join(modules)}" if modules else "recompute: none"
     timed = point.text("step_time_s") or point.text("tokens_per_s_per_gpu")
     if point.text("tflops_per_gpu") and not (timed or point.text("tflops_kind")):
         yield "tflops_kind: model"
@@ -108,7 +109,7 @@ def _recipe(
             overlap_grad_reduce=overlap,
             overlap_param_gather=overlap and layout.zero > 0,
         ),
-        recompute=_recompute(point),
+        recompute=_recompute(point, fill.get("recompute", ())),
         kernels=Kernels(
             attention=fill.get("attention", "unfused" if unfused else "auto"),
             tp_overlap=bool(fill.get("tp_overlap")) and layout.sequence,
@@ -182,8 +183,11 @@ def _precision(point: Point, *, fp8_params: bool) -> Precision:
     return Precision(kind=cast(Kind, numbers))
 
 
-def _recompute(point: Point) -> Recompute:
+def _recompute(point: Point, modules: Sequence[str]) -> Recompute:
+    """As stated, else the ``modules`` that the program's scripts name."""
     kind = point.text("recompute")
+    if modules and not kind:
+        return Recompute(kind="selective", modules=tuple(modules))
     block = re.fullmatch(r"block\((\d+)\)", kind)
     if block:
         return Recompute(kind="full", method="block", layers=int(block[1]))

@@ -31,6 +31,8 @@ def _fits(when: Mapping[str, Any], point: Point, gpu_arch: str) -> bool:
     )
     words = words and ("zero" not in when or stated_zero(point) in when["zero"])
     words = words and ("model" not in when or point.text("arch") in when["model"])
+    words = words and ("gpu" not in when or point.text("gpu").lower() in when["gpu"])
+    words = words and all(point.whole(name) in when[name] for name in SHAPE if name in when)
     years = "year" not in when or when["year"][0] <= year_of(point) <= when["year"][1]
     return words and years and ("arch" not in when or gpu_arch in when["arch"])
 
@@ -42,6 +44,10 @@ def year_of(point: Point) -> int:
 
 NAMING = ("framework", "notes", "family", "source")
 """Columns that name a program."""
+
+
+SHAPE = ("hidden", "experts")
+"""Columns that tell a model from another."""
 
 
 def framework_note(point: Point, rule: Mapping[str, Any]) -> tuple[str, ...]:

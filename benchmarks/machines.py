@@ -38,7 +38,7 @@ def cluster_of(point: Point) -> tuple[Cluster, tuple[str, ...]]:
         raise NotExpressible(f"GPU {name or '(blank)'} is not known; known: {known}")
     data = yaml.safe_load((GPUS / f"{entry['gpu']}.yaml").read_text(encoding="utf-8"))
     gpu = build(Gpu, data)
-    differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts") if key in entry}
+    differs = {key: entry[key] for key in ("memory_bytes", "tdp_watts", "name") if key in entry}
     gpu = replace(gpu, **differs)
     _compare_memory(name, gpu)
     node = point.whole("gpus_per_node") or 1
@@ -68,7 +68,7 @@ def _network(
 ) -> tuple[Network, tuple[str, ...]]:
     """NICs of a node from words like ``8x400G``, ``1600Gbps/node`` or ``400 Gb/s per GPU``."""
     usual, words = _machines()["network"][gpu.arch], point.text("interconnect")
-    nics, rate, said = usual["nics"], usual["gb_per_s"], tuple[str, ...]()
+    nics, rate, said = max(1, usual["nics"] * node // 8), usual["gb_per_s"], tuple[str, ...]()
     several = re.search(r"(\d+)\s*x\s*(\d+)\s*G", words)
     together = re.search(r"(\d+)\s*Gb(?:ps|/s|it/s)", words)
     each = re.search(r"(?:/|per)\s*(?:gpu|nic|card|port)", words, re.IGNORECASE)

@@ -98,23 +98,24 @@ def exchange_seconds(
         links: what connects the ranks.
         group: the ranks.
         message: bytes that a rank holds, all copies of a token counted.
-        copies: of a token, of which a node that takes several gets one; 1: every copy is sent.
+        copies: of a token, of which a node that takes several gets one, and forwards one to each
+            of its ranks; 1: every copy is sent.
     """
     inside = ranks_in_node(links, group)
     rate = links.curves.all_to_all
     size = largest(message, 1.0)
     local = links.nvlink * _share(links.curves.nvlink, size) * rate
     remote = links.nic * _share(links.curves.network, size) * rate
-    near = (inside - 1) / group.size * message / local
+    near = (inside - 1) / group.size * message / local * sent_share(group.size, copies)
     far = (group.size - inside) / group.size * message / remote
     far = far * sent_share(group.size / inside, copies)
     return choose(group.size > 1, largest(near, far), 0.0)
 
 
-def sent_share(nodes: Quantity, copies: Quantity) -> Quantity:
-    """Of ``copies`` that go to random nodes: how many nodes get one, as a share of the copies."""
-    missed: Quantity = (1.0 - 1.0 / nodes) ** copies
-    return nodes * (1.0 - missed) / copies
+def sent_share(places: Quantity, copies: Quantity) -> Quantity:
+    """Of ``copies`` sent to random nodes or ranks: how many get one, as a share of the copies."""
+    missed: Quantity = (1.0 - 1.0 / places) ** copies
+    return places * (1.0 - missed) / copies
 
 
 def send_seconds(links: Links, stride: Quantity, message: Quantity) -> Quantity:

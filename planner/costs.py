@@ -113,12 +113,22 @@ def layer_cost(case: Case, part: Part, *, moe: bool) -> Cost:
 
 def _launch(case: Case, compute: Cost, *, moe: bool) -> Traffic:
     stack = case.machine.stack
-    floor = (stack.moe_kernels if moe else stack.kernels) * stack.launch_seconds
+    floor = layer_kernels(case, moe=moe) * stack.launch_seconds
     forward = compute.total - compute.backward
     return Traffic(
         forward=largest(floor - forward, 0.0),
         backward=largest(2.0 * floor - compute.backward, 0.0),
     )
+
+
+def layer_kernels(case: Case, *, moe: bool) -> Quantity:
+    """What the host launches in a layer's forward pass; every expert of the rank adds its own."""
+    stack = case.machine.stack
+    if not moe:
+        return stack.kernels
+    each = stack.expert_casts if case.machine.numbers == "fp8" else 0.0
+    experts = (case.model.experts or 1) / case.layout.ep
+    return stack.moe_kernels + experts * (stack.expert_kernels + each)
 
 
 def part_cost(case: Case, part: Part) -> Cost:

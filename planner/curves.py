@@ -74,12 +74,10 @@ class Curves:
     """0: the last wave costs a whole one; 1: only its share."""
     misaligned: float
     """Factor on the time of a product whose rows are no multiples of 128 bytes."""
-    watts: float
-    """Design power at which ``gemm`` holds; boards with another one run at another clock."""
-    watts_tflops: float
-    """bf16 peak of the board that has this power."""
-    power: float
-    """Exponent of that: 0 where power does not limit products."""
+    boards: Mapping[str, float]
+    """Rate of products on a board of this silicon against ``gemm``'s, by the name of its GPU."""
+    boards_tflops: float
+    """bf16 peak of the board that ``gemm`` is of."""
     memory: Rate
     """Share of the memory's bandwidth by bytes of a pass."""
     attention: Mapping[str, Attention]
@@ -120,9 +118,8 @@ def curves_from(data: Mapping[str, Any]) -> Curves:
         depth=MappingProxyType(data["gemm"]["depth"]),
         smooth=data["gemm"]["smooth"],
         misaligned=data["gemm"]["misaligned"],
-        watts=data["power"]["watts"],
-        watts_tflops=data["power"]["tflops"],
-        power=data["power"]["exponent"],
+        boards=MappingProxyType(data.get("boards", {}).get("speed", {})),
+        boards_tflops=data.get("boards", {}).get("tflops", 0.0),
         memory=_rate(data["memory"]),
         attention=MappingProxyType(
             {name: _attention(kernel) for name, kernel in data["attention"].items()}

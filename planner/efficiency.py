@@ -33,6 +33,8 @@ class Machine:
     """The attention kernel."""
     grad_bytes: float = 4.0
     """Bytes of a gradient that is kept."""
+    gathered_bytes: float = 2.0
+    """Bytes of a product's weight that is gathered from the replicas."""
     block_scales: bool = False
     """FP8 with a scale for each block (blockwise, MXFP8)."""
     offload: bool = False
@@ -44,13 +46,13 @@ class Machine:
 
     @property
     def clock(self) -> float:
-        """What the board's power makes of its peak: boards of one silicon that power limits differ
-        by their power, not by the peak of their data sheets."""
+        """What the board makes of its peak: boards of one silicon reach what power lets them reach,
+        not what their data sheets say."""
         curves, gpu = self.curves, self.gpu
-        if not curves.power or gpu.tdp_watts is None:
+        speed = curves.boards.get(gpu.name)
+        if speed is None or not gpu.bf16_tflops:
             return 1.0
-        rated = curves.watts_tflops / (gpu.bf16_tflops or curves.watts_tflops)
-        return float(rated * (gpu.tdp_watts / curves.watts) ** curves.power)
+        return speed * curves.boards_tflops / gpu.bf16_tflops
 
     @property
     def accumulate(self) -> float:

@@ -82,8 +82,8 @@ class Pass:
     """A memory-bound pass over a tensor; ``kind`` is looked up in the stack."""
 
     kind: str
-    """norm, residual, dropout, activation, gated, layout, rope, router, permute, loss or
-    embedding."""
+    """norm, residual, dropout, activation, gated, layout, rope, router, permute, expert_bias, loss
+    or embedding."""
     elements: Quantity
     """How many."""
     module: str = ""
@@ -148,6 +148,8 @@ def _experts(model: Model, layout: Candidate) -> tuple[tuple[Gemm, ...], tuple[P
         Pass(kind="router", elements=count / layout.tp * experts, module="moe"),
         _activation(model, routed * width / layout.etp, "moe_act"),
     ]
+    if model.bias:
+        passes.append(Pass(kind="expert_bias", elements=routed * hidden, module="moe"))
     if model.shared_experts:
         shared = model.shared_experts * width
         gemms += _feed_forward(model, count, shared, layout.tp, "shared_experts")

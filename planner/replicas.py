@@ -41,7 +41,7 @@ def replicas(case: Case, slowest: Cost, layers: Quantity) -> Replicas:
     held = weights(case, layers)
     backward, forward = slowest.backward, slowest.total - slowest.backward
     scatter = collective_seconds(case, held, reduced_bytes(case))
-    gather = collective_seconds(case, held, 2.0)
+    gather = collective_seconds(case, gathered(case, held), 2.0)
     passes = choose(layout.vpp > 1, smallest(layout.pp, layout.microbatches), 1.0)
     reduced = scatter * choose((layout.zero > 0) & (stack.reduce_all == 0), 1.0, 2.0)
     hidden = stack.reduce_overlap * layout.overlap_reduce
@@ -82,6 +82,12 @@ def weights(case: Case, layers: Quantity) -> Weights:
     return Weights(
         dense=_sum(part, experts=False) * layers, expert=expert * layers, ends=ends * both
     )
+
+
+def gathered(case: Case, held: Weights) -> Weights:
+    """The weights that are gathered, counted in 16 bits: those of products may go in FP8."""
+    share = case.machine.gathered_bytes / 2.0
+    return Weights(dense=held.dense * share, expert=held.expert * share, ends=held.ends)
 
 
 def _sum(part: Part, *, experts: bool) -> Quantity:

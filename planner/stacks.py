@@ -56,7 +56,11 @@ class Stack:
     kernels: float
     """Kernels of a layer's forward pass; the backward pass launches twice as many."""
     moe_kernels: float
-    """The same of a MoE layer."""
+    """The same of a MoE layer, its experts left out."""
+    expert_kernels: float
+    """Of each expert that a rank holds besides."""
+    expert_casts: float
+    """The same of its conversions to FP8."""
     launch_seconds: float
     """The host's time for one kernel."""
     backward_overlap: float
@@ -70,7 +74,7 @@ class Stack:
     expert_overlap: float
     """Share of the expert parallel exchanges hidden behind other micro-batches."""
     expert_once: float
-    """Flag: a token goes to each node once and is copied there (DeepEP, HybridEP)."""
+    """Flag: a token goes to each node, and there to each rank, once (DeepEP, HybridEP)."""
     pipeline_overlap: float
     """Share of the pipeline's messages hidden where chunks interleave."""
     reduce_bytes: float

@@ -68,7 +68,8 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
         numbers=numbers_of(recipe),
         attention=attention_kernel(stack, asked, curves),
         grad_bytes=_grad_bytes(recipe),
-        block_scales=recipe.precision.fp8.recipe in ("blockwise", "mxfp8"),
+        gathered_bytes=_gathered_bytes(recipe),
+        block_scales=_block_scales(recipe),
         offload=recipe.optim.offload,
     )
     per_node = min(recipe.gpus, cluster.gpus_per_node)
@@ -79,6 +80,17 @@ def case_of(recipe: Recipe, curves: Curves, stack: Stack) -> Case:
 def _grad_bytes(recipe: Recipe) -> float:
     half = half_weights(recipe) and recipe.optim.grad_dtype == "weights"
     return 2.0 if half else 4.0
+
+
+def _block_scales(recipe: Recipe) -> bool:
+    return recipe.precision.fp8.recipe in ("blockwise", "mxfp8")
+
+
+def _gathered_bytes(recipe: Recipe) -> float:
+    """Blocks' scales do not fit a shard: such weights are gathered in 16 bits and cast then
+    (megatron-core ``reuse_grad_buf_for_mxfp8_param_ag``)."""
+    fp8 = numbers_of(recipe) == "fp8" and recipe.precision.fp8.param_gather
+    return 1.0 if fp8 and not _block_scales(recipe) else 2.0
 
 
 def numbers_of(recipe: Recipe) -> str:

@@ -8,6 +8,7 @@ from llmtrain.planner.costs import (
     expert_traffic,
     kept_seconds,
     layer_cost,
+    layer_kernels,
     passes_seconds,
     selective_seconds,
     tensor_traffic,
@@ -37,7 +38,7 @@ def products(plan: Plan, _: str) -> Numbers:
         "numbers": numbers,
         "peak TFLOP/s": peak_flops(machine.gpu, numbers) / 1e12,
         "share of it that large products reach": curves.gemm[numbers],
-        "factor of the board's power": machine.clock,
+        "factor of the board": machine.clock,
         "depth of a tile's ends": curves.depth[numbers],
         "multiprocessors": curves.sms,
         "tiles": ", ".join(f"{t.rows} × {t.columns} at {t.relative:g}" for t in curves.tiles),
@@ -97,7 +98,7 @@ def attention(plan: Plan, _: str) -> Numbers:
         "queries at half of it, forward": rates.forward.half,
         "queries at half of it, backward": rates.backward.half,
         "rate at a width of 64 against 128": rates.narrow,
-        "factor of the board's power": machine.clock,
+        "factor of the board": machine.clock,
         "factor of dropout": machine.stack.dropped if core.dropout else 1.0,
     }
 
@@ -165,7 +166,7 @@ def launch(plan: Plan, _: str) -> Numbers:
     found["the host's time a kernel, s"] = stack.launch_seconds
     for label, part, moe in parts_of(case):
         cost, back = layer_cost(case, part, moe=moe), _backward(case, part)
-        found[f"{label}: kernels forward"] = stack.moe_kernels if moe else stack.kernels
+        found[f"{label}: kernels forward"] = layer_kernels(case, moe=moe)
         computed = cost.gemm + cost.attention + cost.elementwise
         found |= {f"{label}: forward, s": computed - back, f"{label}: backward, s": back}
     return found

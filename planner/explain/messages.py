@@ -10,6 +10,7 @@ from llmtrain.planner.operators import attention_core, routed_tokens, tokens
 from llmtrain.planner.plan import Plan
 from llmtrain.planner.replicas import (
     collective_seconds,
+    gathered,
     reduced_bytes,
     ring_wait,
     tied_seconds,
@@ -130,10 +131,10 @@ def data_parallel(plan: Plan, _: str) -> Numbers:
         "of its experts": held.expert,
         "of an embedding": held.ends,
         "bytes of a gradient on the wire": reduced_bytes(case),
-        "bytes of a weight on the wire": 2,
+        "bytes of a weight on the wire": case.machine.gathered_bytes,
         "bytes a second of the ring": bus_rate(case.links, group, message) * stack.data_rate,
         "gradients scattered, s": collective_seconds(case, held, reduced_bytes(case)),
-        "weights gathered, s": collective_seconds(case, held, 2.0),
+        "weights gathered, s": collective_seconds(case, gathered(case, held), 2.0),
     }
     if layout.zero >= 3:
         return found | {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.express import express
-from benchmarks.points import Point, points_of
+from benchmarks.points import SHIPPED, Point, points_of, read_points
 from benchmarks.prediction import predict, shipped
 from benchmarks.shapes import NotExpressible
 
@@ -251,6 +251,45 @@ def test_a_row_runs_the_kernel_that_its_program_did() -> None:
     assert (first.stack, first.recipe.kernels.attention) == ("nemo-2023", "flash")
     assert (second.stack, second.recipe.kernels.attention) == ("nemo-2024", "auto")
     assert third.stack == "maxtext-2025"
+
+
+def test_scripts_name_what_a_table_does_not() -> None:
+    """Dispatcher, overlap, graphs and recompute of Megatron-Bridge by release, model and GPU."""
+    every = {point.id: point for point in read_points(SHIPPED)}
+
+    def stack_and_modules(number: str) -> tuple[str, tuple[str, ...]]:
+        point = every[f"mbridge_blackwell-{number}"]
+        said = express(point, [point])
+        selective = said.recipe.recompute.kind == "selective"
+        return said.stack, said.recipe.recompute.modules if selective else ()
+
+    assert stack_and_modules("076") == ("megatron-core-2025-overlap", ("mla_up_proj", "mlp"))
+    assert stack_and_modules("195") == ("megatron-core-2025-alltoall", ())
+    assert stack_and_modules("244")[0] == "megatron-core-2025-drop"
+    assert stack_and_modules("042") == ("megatron-core-2025", ("mla_up_proj",))
+    assert stack_and_modules("047") == ("megatron-core-2026", ())
+    unfused = every["dgxc_gb200-001"]
+    kernels = express(unfused, [unfused]).recipe.kernels
+    assert kernels.attention == "unfused"
+
+
+def test_a_node_has_a_nic_for_each_gpu() -> None:
+    """Where none is named; a node of four GPUs is not taken to have eight."""
+    nodes = [{"gpus_per_node": count, "interconnect": ""} for count in ("8", "4")]
+    rows = [Point(GOOD | node) for node in nodes]
+
+    eight, four = (express(row, rows).recipe.cluster.network for row in rows)
+
+    assert (eight.nics_per_node, four.nics_per_node) == (8, 4)
+    assert eight.nic_gb_per_s == four.nic_gb_per_s
+
+
+def test_a_contradicted_cell_is_said() -> None:
+    """A row whose source says otherwise elsewhere is listed with what it says."""
+    row = next(point for point in read_points(SHIPPED) if point.id == "mbridge_blackwell-143")
+
+    with pytest.raises(NotExpressible, match="names no virtual stages"):
+        express(row, [row])
 
 
 def test_few_columns_are_enough_for_a_reason(tmp_path: Path) -> None:

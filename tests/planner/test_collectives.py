@@ -59,6 +59,14 @@ def test_one_rank_says_nothing() -> None:
     assert exchange_seconds(wires, alone, 1e9) == 0
 
 
+def test_a_token_goes_to_a_rank_once() -> None:
+    """Of eight copies for eight ranks of a node about a third meet one that is there already."""
+    wires, node = links("llama3-70b"), Group(size=8, stride=1)
+    every, once = (exchange_seconds(wires, node, 1e9, copies) for copies in (1.0, 8.0))
+
+    assert once == pytest.approx((1 - (7 / 8) ** 8) * every)
+
+
 def test_a_group_has_its_share_of_the_nics() -> None:
     """Eight replicas with one rank a node each have one NIC, one group of eight ranks all eight."""
     wires = links("gpt3-530b")

@@ -13,6 +13,7 @@ from llmtrain.config.change import changed
 from llmtrain.config.compose import compose
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.candidate import Candidate, Stages, candidate_of
+from llmtrain.planner.costs import layer_kernels
 from llmtrain.planner.curves import curves_of
 from llmtrain.planner.plan import make_plan, plan_json
 from llmtrain.planner.stacks import FOLDER, chosen_stack, stack_of
@@ -133,6 +134,51 @@ def test_deepep_sends_a_token_once_a_node() -> None:
 
     assert once["expert_parallel"] < 0.8 * plain["expert_parallel"]
     assert once["elementwise"] < plain["elementwise"]
+
+
+def test_boards_reach_what_was_measured() -> None:
+    """GB200's data sheet has 11 % more products than B200's; a search over shapes found 5 %."""
+    recipe, curves = compose(["recipe=llama3-8b"]), curves_of("blackwell")
+    assert curves is not None
+    rates = []
+    for name, tflops in (("B200-HGX", 2250.0), ("GB200", 2500.0), ("another", 2250.0)):
+        gpu = replace(recipe.cluster.gpu, name=name, arch="blackwell", bf16_tflops=tflops)
+        on_it = replace(recipe, cluster=replace(recipe.cluster, gpu=gpu))
+        rates.append(tflops * case_of(on_it, curves, stack_of("nemo-2024")).machine.clock)
+
+    assert rates == pytest.approx([2250.0, 1.05 * 2250.0, 2250.0])
+
+
+def test_every_expert_has_its_kernels() -> None:
+    """A rank with more experts launches more, and more still where their inputs are cast."""
+    curves, stack = curves_of("hopper"), stack_of("nemo-2024")
+    assert curves is not None
+    counts = []
+    for ep, kind in ((64, "bf16"), (32, "bf16"), (32, "fp8")):
+        recipe = compose(["recipe=deepseek-v3", f"parallel.ep={ep}", f"precision={kind}"])
+        counts.append(layer_kernels(case_of(recipe, curves, stack), moe=True))
+
+    assert [count - counts[0] for count in counts] == [0, 4 * 2, 4 * 2 + 8 * 4]
+
+
+def test_weights_gathered_in_fp8_take_a_byte() -> None:
+    """Those of products, with one scale a tensor; blocks are gathered in 16 bits."""
+    asked = ("recipe=llama3-70b", "precision=fp8", "optim.overlap_param_gather=false")
+    wide, narrow, blocks = (
+        breakdown(*asked, f"precision.fp8.param_gather={flag}", f"precision.fp8.recipe={kind}")
+        for flag, kind in (("false", "tensorwise"), ("true", "tensorwise"), ("true", "mxfp8"))
+    )
+
+    assert narrow["data_parallel"] < 0.9 * wide["data_parallel"]
+    assert blocks["data_parallel"] == pytest.approx(wide["data_parallel"], rel=0.01)
+
+
+def test_biases_of_experts_take_time() -> None:
+    """They are weighted and added expert by expert."""
+    asked = ("recipe=mixtral-8x7b", "backend.approximate=true")
+    plain, biased = (breakdown(*asked, f"model.bias={flag}") for flag in ("false", "true"))
+
+    assert biased["elementwise"] > 1.2 * plain["elementwise"]
 
 
 def test_dropout_takes_time() -> None:
