@@ -224,7 +224,7 @@ def context_traffic(case: Case, part: Part) -> Traffic:
     layout, machine = case.layout, case.machine
     if part.core is None:
         return Traffic()
-    message, away = ring_message(case), layout.tp * layout.cp / 2.0
+    message, away = ring_message(case.model, layout), layout.tp * layout.cp / 2.0
     hop = choose(layout.cp > 1, send_seconds(case.links, away, message), 0.0)
     core_f = core_forward(machine, part.core) / layout.cp
     core_b = core_backward(machine, part.core) / layout.cp
@@ -235,9 +235,8 @@ def context_traffic(case: Case, part: Part) -> Traffic:
     )
 
 
-def ring_message(case: Case) -> Quantity:
+def ring_message(model: Model, layout: Candidate) -> Quantity:
     """Bytes of the keys and values that a rank sends round the context parallel ring at once."""
-    model, layout = case.model, case.layout
     width = model.kv_head_count * model.head_size if model.mla is None else model.hidden
     return tokens(model, layout) * 2.0 * width / layout.tp * 2.0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from llmtrain.config.attention import is_unfused
 from llmtrain.config.limit import half_weights
+from llmtrain.config.model import Model
 from llmtrain.config.recipe import Recipe
 from llmtrain.planner.calibration import calibrated_stack
 from llmtrain.planner.candidate import Candidate, candidate_of
@@ -168,15 +169,14 @@ def _pick(condition: object, yes: Cost, no: Cost) -> Cost:
 def hops_of(case: Case) -> Quantity:
     """Messages between stages that a micro-batch waits for, forward and backward."""
     layout, stack = case.layout, case.machine.stack
-    one = send_seconds(case.links, layout.pipeline_stride, stage_message(case))
+    one = send_seconds(case.links, layout.pipeline_stride, stage_message(case.model, layout, stack))
     steady = 1.0 - warm_up(layout)
     shown = choose(layout.vpp > 1, 1.0 - stack.pipeline_overlap * steady, 1.0)
     return choose(layout.pp > 1, 2.0 * layout.vpp * one * shown, 0.0)
 
 
-def stage_message(case: Case) -> Quantity:
+def stage_message(model: Model, layout: Candidate, stack: Stack) -> Quantity:
     """Bytes that a rank sends to the next stage for a micro-batch."""
-    layout, stack, model = case.layout, case.machine.stack, case.model
     cut = choose((layout.sequence > 0) | (stack.scatter > 0), layout.tp, 1)
     return tokens(model, layout) * model.hidden * 2.0 / cut
 

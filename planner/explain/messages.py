@@ -64,7 +64,7 @@ def context(plan: Plan, _: str) -> Numbers:
     if case is None:
         return {}
     layout, machine = case.layout, case.machine
-    core, message = attention_core(case.model, layout), ring_message(case)
+    core, message = attention_core(case.model, layout), ring_message(case.model, layout)
     hop = send_seconds(case.links, layout.tp * layout.cp / 2.0, message) if layout.cp > 1 else 0.0
     return shares(case, "context") | {
         "cp": layout.cp,
@@ -98,7 +98,8 @@ def pipeline(plan: Plan, _: str) -> Numbers:
     case = case_in(plan)
     if case is None:
         return {}
-    layout, stack, message = case.layout, case.machine.stack, stage_message(case)
+    layout, stack = case.layout, case.machine.stack
+    message = stage_message(case.model, layout, stack)
     hidden = stack.pipeline_overlap * (1.0 - warm_up(layout)) if layout.vpp > 1 else 0.0
     return {
         "micro-batches": layout.microbatches,

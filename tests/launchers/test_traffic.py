@@ -88,7 +88,7 @@ def test_the_bytes_that_are_told_are_those_between_leaves(
     assert [float(number) for number in told.groups()] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gpt3-530b", "llama3-405b"])
+@pytest.mark.parametrize("name", ["gpt3-530b", "llama3-405b", "bloom-176b"])
 def test_stages_send_the_messages_that_the_plan_counts(
     plan_of: Callable[..., Plan], name: str
 ) -> None:
@@ -99,6 +99,17 @@ def test_stages_send_the_messages_that_the_plan_counts(
 
     messages = 2 * told["micro-batches"] * told["vpp"] * plan.ranks_per_node
     assert sent["pp"] == messages * told["bytes of a message"]
+
+
+def test_keys_and_values_go_round_as_the_plan_counts(plan_of: Callable[..., Plan]) -> None:
+    """Of a ring of 16 ranks on two nodes: once forward, with their gradients backward."""
+    plan = plan_of("recipe=llama3-8b", "gpus=64", "parallel.cp=16", "parallel.pp=1")
+    told = explanation(plan, "breakdown.context_parallel").numbers
+    sent = {each.axis: each.edge_bytes for each in edges(plan)}
+
+    hops = 3 * (told["cp"] - 1) * told["micro-batches"] * plan.recipe.model.layers
+    ranks = min(plan.ranks_per_node, next(a.stride for a in plan.axes if a.name == "cp"))
+    assert sent["cp"] == hops * told["bytes of keys and values"] * ranks
 
 
 def test_replicas_send_the_gradients_that_the_plan_counts(plan_of: Callable[..., Plan]) -> None:
