@@ -3,22 +3,36 @@
 import sys
 
 from llmtrain.cli.options import Arguments, Recipes, folders
+from llmtrain.planner.plan import Plan
 
 
 def sbatch(arguments: Arguments = None, recipes: Recipes = None) -> None:
     """Write the self-contained batch script of a recipe to stdout."""
+    from llmtrain.cli.planning import planned
+
+    write_script(planned(arguments, folders(recipes)))
+
+
+def write_script(of: Plan) -> None:
+    """The script on stdout; on stderr what it lacks, and what to give ``sbatch`` with it.
+
+    Raises:
+        PlanError: if the plan cannot be launched; it is shown on stderr.
+        LaunchError: if the script would hold a secret.
+    """
     from llmtrain.cli.answer import err, print_warnings
-    from llmtrain.cli.planning import planned, require_launchable, said
-    from llmtrain.launchers.prepare import prepare, require_clean
-    from llmtrain.launchers.provenance import provenance
+    from llmtrain.cli.launching import prepared, refuse
+    from llmtrain.cli.planning import said
+    from llmtrain.launchers.prepare import require_clean
     from llmtrain.launchers.schedulers.slurm import generic_site
     from llmtrain.launchers.secrets import known_values
     from llmtrain.runs.excluded import damaged, exclude_option
     from llmtrain.runs.folder import runs_root
 
-    plan, warnings = generic_site(planned(arguments, folders(recipes)))
-    require_launchable(plan)
-    launch = prepare(plan, provenance(plan.recipe.backend.path))
+    generic, warnings = generic_site(of)
+    plan, launch = prepared(generic)
+    if launch is None:
+        return refuse(plan, "sbatch", dry_run=True, as_json=False)
     ends = [f"`{key}` must be given: as it is, the job ends at once" for key in launch.missing]
     root = runs_root(plan.recipe.site)
     print_warnings((*warnings, *said(plan), *launch.warnings, *ends, *damaged(root)), err())

@@ -1,5 +1,6 @@
 """The ``key=value`` arguments of the command line, before anything is composed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ def _no_equals(text: str) -> Problem:
     return Problem(
         code="usage",
         says=f"`{text}` is not `key=value`",
-        hint=f"a recipe is chosen with `recipe={text}`" if text.isidentifier() else "",
+        hint=f"a recipe is chosen with `recipe={text}`" if re.match(r"[\w./]", text) else "",
     )
 
 

@@ -116,15 +116,22 @@ def test_deepspeed_as_a_piece(cli: Cli) -> None:
     assert done.err == "error: this backend has no DeepSpeed configuration\n"
 
 
-def test_no_batch_script_without_slurm(cli: Cli) -> None:
-    """The answer says what there is instead."""
+def test_the_batch_script_as_a_piece(cli: Cli) -> None:
+    """That of ``llmtrain sbatch``, which without a Slurm site is a generic one."""
     done = cli("run", *BIG, "--dry-run", "--print", "sbatch")
 
-    assert (done.status, done.out) == (5, "")
-    assert done.err == (
-        "error: this launch has no batch script: its site has no Slurm\n"
-        "  hint: `llmtrain sbatch` writes a generic one; `--print command` shows what is started\n"
-    )
+    assert done == cli("sbatch", *BIG)
+    assert done.out.startswith("#!/usr/bin/env bash\n#SBATCH --job-name=gpt3-530b\n")
+    assert done.err.startswith("warning: site none has no Slurm: this script is a generic one; ")
+
+
+def test_no_batch_script_of_a_plan_that_does_not_fit(cli: Cli) -> None:
+    """Stdout stays empty, which sbatch reads; the plan is shown beside the errors all the same."""
+    done = cli("sbatch", *BIG, "cluster=dgx-a100-40g")
+
+    assert (done.status, done.out) == (4, "")
+    assert "layout      8-way TP × 35-way PP" in done.err
+    assert "error: stage 0 needs" in done.err
 
 
 def test_a_batch_script_without_a_site(cli: Cli) -> None:

@@ -48,7 +48,6 @@ STATUSES = [
     (4, ("run", *CANNOT, "--dry-run")),
     (5, ("run", BIG)),
     (5, ("run", "recipe=gpt-tiny", "--dry-run", "--print", "deepspeed")),
-    (5, ("run", "recipe=gpt-tiny", "--dry-run", "--print", "sbatch")),
     (6, ("status", "none")),
     (6, ("logs", "none")),
     (6, ("cancel", "none")),
@@ -190,6 +189,37 @@ def test_a_reader_that_goes_away(arguments: tuple[str, ...]) -> None:
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_a_closed_stdout() -> None:
+    """What nobody can read is not written, and the status is that of the work."""
+    for arguments, status in (("plan recipe=gpt-tiny", 0), ("plan recipe=gpt5", 3)):
+        words = ["bash", "-c", f"{COMMAND} {arguments} >&- 2>&-"]
+        done = subprocess.run(words, capture_output=True, check=False)
+
+        assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+@pytest.mark.parametrize("words", [("recipes",), ("plan", BIG, "--json"), ("sbatch", BIG)])
+def test_a_full_disk_behind_stdout(words: tuple[str, ...]) -> None:
+    """It is said once, in a line, and is no bug of ours."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "error: No space left on device",
+    )
+
+
+def test_a_locale_without_utf_8(program: Cli) -> None:
+    """The bytes are the same as elsewhere: JSON, scripts and signs such as ×."""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (("plan", BIG), ("plan", "--help"), ("plan", BIG, "gpus=2000", "--json")):
+        done = program(*words, **locale)
+
+        assert done == program(*words)
+        assert "internal error" not in done.err
 
 
 def test_from_anywhere(program: Cli) -> None:

@@ -160,6 +160,59 @@ def test_every_mistake_at_once() -> None:
     assert len(found) == len(arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (("parallel.tpp=8", "gpus=2000"), ["unknown_key", "gpus_not_multiple"]),
+        (("optim.zero=9", "gpus=2000"), ["out_of_range", "gpus_not_multiple"]),
+        # With 25 stages, 2000 GPUs are right; what `gpus=x` and `model=gpt5` mean nobody knows.
+        (
+            ("parallel.ppp=25", "gpus=2000", "parallel.vpp=1"),
+            ["unknown_key", "layers_not_divisible"],
+        ),
+        (("gpus=x", "parallel.tp=7"), ["wrong_type", "tp_not_divisor"]),
+        (("model=gpt5", "gpus=2000"), ["unknown_model"]),
+    ],
+)
+def test_no_mistake_hides_a_broken_rule(arguments: tuple[str, ...], codes: list[str]) -> None:
+    """Where it is broken whatever was meant; nothing is said about what cannot be known."""
+    assert [problem.code for problem in problems("recipe=gpt3-530b", *arguments)] == codes
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("~nothing", "`nothing` is not set: there is nothing to take away"),
+        ("~batch.ramp", "`batch.ramp` is not set: there is nothing to take away"),
+        ("+optim=adam", "`optim` is chosen already; leave out the `+`"),
+    ],
+)
+def test_what_hydra_refuses(argument: str, message: str) -> None:
+    """In our words, with where it was set."""
+    problem = only("recipe=gpt3-530b", argument)
+
+    assert (problem.message, problem.where) == (message, f"command line: {argument}")
+
+
+def test_a_plus_before_a_key_that_is_there() -> None:
+    """It is changed: our own checks answer, as they do to a key without one."""
+    assert compose(["recipe=gpt3-530b", "+parallel.vpp=1"]).parallel.vpp == 1
+    assert only("recipe=gpt3-530b", "+parallel.tpp=8").code == "unknown_key"
+
+
+def test_a_recipe_without_its_key() -> None:
+    """A name alone, as people type it, is answered with how it is said."""
+    with pytest.raises(UsageError) as caught:
+        compose(["gpt3-530b"])
+
+    assert caught.value.problems[0].hint == "a recipe is chosen with `recipe=gpt3-530b`"
+
+
+def test_a_count_is_offered_as_one() -> None:
+    """`tokens: 270e9` is a float to YAML, and a whole number to its reader."""
+    assert overrides(only("recipe=gpt3-530b", "tokens=270B")) == ["tokens=270000000000"]
+
+
 def test_rules_are_checked_when_all_else_is_right() -> None:
     """Three broken rules, three answers."""
     found = problems("recipe=gpt3-530b", "gpus=2000", "optim.zero=3", "precision=fp8")
