@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -71,7 +72,16 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
         for each in excluded(plan):
             out().print(f"submitted without {each}")
     bad = damaged(runs_root(plan.recipe.site)) if plan.recipe.site.scheduler == "slurm" else ()
-    print_warnings((*launch.warnings, *bad), err())
+    print_warnings((*launch.warnings, *home_warning(plan), *bad), err())
+
+
+def home_warning(plan: Plan) -> tuple[str, ...]:
+    """Home folders have small quotas, and a slow file system that everybody shares."""
+    root = runs_root(plan.recipe.site).resolve()
+    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(Path.home()):
+        return ()
+    says = f"the run's folder is in your home ({root})"
+    return (f"{says}: name a better place with LLMTRAIN_RUNS or site.runs",)
 
 
 def excluded(plan: Plan) -> tuple[Entry, ...]:

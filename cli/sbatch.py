@@ -21,7 +21,7 @@ def write_script(of: Plan) -> None:
         LaunchError: if the script would hold a secret.
     """
     from llmtrain.cli.answer import err, print_warnings
-    from llmtrain.cli.launching import prepared, refuse
+    from llmtrain.cli.launching import home_warning, prepared, refuse
     from llmtrain.cli.planning import said
     from llmtrain.launchers.prepare import require_clean
     from llmtrain.launchers.schedulers.slurm import generic_site
@@ -35,7 +35,8 @@ def write_script(of: Plan) -> None:
         return refuse(plan, "sbatch", dry_run=True, as_json=False)
     ends = [f"`{key}` must be given: as it is, the job ends at once" for key in launch.missing]
     root = runs_root(plan.recipe.site)
-    print_warnings((*warnings, *said(plan), *launch.warnings, *ends, *damaged(root)), err())
+    print_warnings((*warnings, *said(plan), *launch.warnings, *ends), err())
+    print_warnings((*home_warning(of), *damaged(root)), err())
     script = launch.files[launch.script]
     for option in exclude_option(script, root):
         err().print(f"give sbatch this: {option}")

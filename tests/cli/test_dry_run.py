@@ -125,6 +125,21 @@ def test_the_batch_script_as_a_piece(cli: Cli) -> None:
     assert done.err.startswith("warning: site none has no Slurm: this script is a generic one; ")
 
 
+@pytest.mark.parametrize(
+    "words", [("sbatch",), ("run", "--dry-run"), ("run", "--dry-run", "--print", "args")]
+)
+def test_a_home_folder_is_no_place_for_runs(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """On a Slurm site it is warned of before anything is submitted; another place is taken."""
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    says = f"the run's folder is in your home ({Path('outputs').resolve()})"
+
+    assert says in cli(*words, *BIG, "site.scheduler=slurm").err
+    assert says not in cli(*words, *BIG, "site.scheduler=slurm", "site.runs=/scratch").err
+    assert says not in cli(*words, *BIG).err
+
+
 def test_no_batch_script_of_a_plan_that_does_not_fit(cli: Cli) -> None:
     """Stdout stays empty, which sbatch reads; the plan is shown beside the errors all the same."""
     done = cli("sbatch", *BIG, "cluster=dgx-a100-40g")
