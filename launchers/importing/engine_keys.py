@@ -56,12 +56,19 @@ def loss_scale(config: Config) -> dict[str, Any]:
     block = inner(config, "fp16")
     if not block.get("enabled"):
         return {}
-    if block.get("loss_scale"):
-        return {"loss_scale": float(block["loss_scale"])}
+    scale = _number(block, "loss_scale", 0)
+    if scale:
+        return {"loss_scale": float(scale)}
     return {
-        "initial_loss_scale": 2.0 ** int(block.get("initial_scale_power", 16)),
-        "loss_scale_window": int(block.get("loss_scale_window", 1000)),
+        "initial_loss_scale": 2.0 ** int(_number(block, "initial_scale_power", 16)),
+        "loss_scale_window": int(_number(block, "loss_scale_window", 1000)),
     }
+
+
+def _number(block: Config, key: str, default: float) -> float:
+    """The number under ``key``; ``default`` where it is "auto", which others fill in."""
+    value = block.get(key, default)
+    return value if isinstance(value, (int, float)) else default
 
 
 def offloads(config: Config) -> bool:
