@@ -32,7 +32,14 @@ from llmtrain.config.rules import violations
 from llmtrain.config.search import SearchPath, recipe_file, search_path, unknown_option
 from llmtrain.config.ungrouped import ungrouped
 
-HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError)
+HYDRA_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+    ValueError,
+    RecursionError,
+)
 """What Hydra answers to a mistake: in an override, in a file, in the name of a file."""
 
 DECISIVE = ("model", "cluster", "backend", "site")
@@ -295,6 +302,9 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _said(error: Exception) -> Problem:
     """Hydra's, OmegaConf's or the YAML reader's own answer, in one line."""
+    if isinstance(error, RecursionError):
+        says = "the `defaults` of its files name each other without end"
+        return Problem(code="composition", says=says)
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         says = f"{mark.name}:{mark.line + 1} is not YAML: {error.problem}"

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 import llmtrain.recipes
@@ -124,3 +125,12 @@ def test_a_copy_that_finds_no_room() -> None:
         "error: mine.yaml cannot be written: File too large\n",
     )
     assert list(Path().iterdir()) == []
+
+
+def test_a_narrow_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are broken over lines, not cut: no part of one is lost."""
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = cli("recipes").out
+
+    assert "…" not in shown
+    assert max(len(line) for line in shown.splitlines()) <= 60

@@ -233,6 +233,16 @@ def test_a_broken_file_is_not_traced_back(write: Write, text: str) -> None:
     assert problems("recipe=./r.yaml")
 
 
+def test_recipes_that_name_each_other(write: Write) -> None:
+    """Hydra would follow them until Python ends it."""
+    write("here/a.yaml", "defaults: [b]")
+    write("here/b.yaml", "defaults: [a]")
+
+    assert only("recipe=./a.yaml").message == (
+        "the `defaults` of its files name each other without end"
+    )
+
+
 def test_a_repair_is_judged_by_who_asks() -> None:
     """A planner is stricter than the rules: no offer it would refuse."""
     with pytest.raises(RecipeError) as caught:
