@@ -181,7 +181,8 @@ def _whole(value: Any, parts: list[tuple[Any, list[Problem]]]) -> tuple[Any, lis
 
 def _wrong(path: str, value: Any, wanted: str) -> Problem:
     shown = "null" if value is None else repr(value)
-    return Problem(code="wrong_type", key=path, says=f"must be {wanted}, not {shown}")
+    says = f"{'' if path else 'a recipe '}must be {wanted}, not {shown}"
+    return Problem(code="wrong_type", key=path, says=says)
 
 
 def _unknown(cls: type, name: str, path: str) -> Problem:

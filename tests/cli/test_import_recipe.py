@@ -169,10 +169,12 @@ def test_a_value_that_the_program_would_refuse(
 def test_an_engine_that_others_fill_in(cli: Cli, tmp_path: Path) -> None:
     """DeepSpeed's JSON for another program may say "auto": then its own defaults hold."""
     auto = {"enabled": True, "loss_scale": "auto", "initial_scale_power": "auto"}
-    (tmp_path / "ds.json").write_text(json.dumps({"fp16": auto | {"loss_scale_window": "auto"}}))
+    engine = {"fp16": auto | {"loss_scale_window": "auto"}, "zero_optimization": {"stage": "auto"}}
+    (tmp_path / "ds.json").write_text(json.dumps(engine))
     file = tmp_path / "one.sh"
     file.write_text(f"{ONE_LINE} --fp16 --deepspeed --deepspeed_config ds.json")
 
-    precision = yaml.safe_load(cli("import", str(file), "cluster=dgx-a100-80g").out)["precision"]
+    recipe = yaml.safe_load(cli("import", str(file), "cluster=dgx-a100-80g").out)
 
-    assert precision["initial_loss_scale"] == 65536
+    assert recipe["precision"]["initial_loss_scale"] == 65536
+    assert "zero" not in recipe["optim"]
