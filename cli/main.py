@@ -96,6 +96,8 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(Interrupted.status)
     except Exception as error:
+        if hasattr(error, "format_message") and not error.format_message():
+            sys.exit(0)  # a group of verbs alone: its help was shown
         known = error if isinstance(error, LlmtrainError) else _translated(error)
         _answer(known, as_json=as_json, debug=debug)
         sys.exit(known.status)

@@ -47,6 +47,7 @@ DECISIVE = ("model", "cluster", "backend", "site")
 
 REFUSALS = {
     r"Could not delete from config\. '([^']+)'": "is not set: there is nothing to take away",
+    r"Could not override '([^']+)'": "is no group of the recipe; parts of a key are joined by dots",
     r"(\S+) appears more than once in the final": "is chosen already; leave out the `+`",
 }
 """Hydra's answer to an override that does not suit the recipe, and ours about the key in it."""

@@ -140,6 +140,15 @@ def test_a_home_folder_is_no_place_for_runs(
     assert says not in cli(*words, *BIG).err
 
 
+def test_the_batch_script_as_json(cli: Cli) -> None:
+    """For programs: the same text, and mistakes as elsewhere."""
+    shown = json.loads(cli("sbatch", *BIG, "--json").out)
+    wrong = cli("sbatch", *BIG, "gpus=2000", "--json")
+
+    assert shown == {"name": "job.sbatch", "script": cli("sbatch", *BIG).out}
+    assert json.loads(wrong.out)["errors"][0]["code"] == "gpus_not_multiple"
+
+
 def test_no_batch_script_of_a_plan_that_does_not_fit(cli: Cli) -> None:
     """Stdout stays empty, which sbatch reads; the plan is shown beside the errors all the same."""
     done = cli("sbatch", *BIG, "cluster=dgx-a100-40g")

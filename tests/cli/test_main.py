@@ -167,6 +167,23 @@ def test_help_lists_the_verbs(cli: Cli, arguments: tuple[str, ...]) -> None:
     assert all(f"│ {verb} " in done.out for verb in ("run", "plan", "recipes", "status", "resume"))
 
 
+@pytest.mark.parametrize("group", ["env", "site", "data"])
+def test_a_group_of_verbs_alone(cli: Cli, group: str) -> None:
+    """Its help, as that of the command alone."""
+    done = cli(group)
+
+    assert (done.status, done.err) == (0, "")
+    assert f"Usage: llmtrain {group} [OPTIONS] COMMAND" in done.out
+
+
+def test_the_site_of_a_recipe_that_names_none(cli: Cli) -> None:
+    """Without a name ``site show`` shows that one, and says which others there are."""
+    done = cli("site", "show")
+
+    assert done.out == cli("site", "show", "none").out
+    assert (done.status, done.err) == (0, "sites: none\n")
+
+
 def test_arguments_that_are_not_text(program: Cli) -> None:
     """Bytes that are no UTF-8 are answered, in JSON too."""
     done = subprocess.run(

@@ -138,7 +138,7 @@ def test_a_word_alone() -> None:
 
     assert caught.value.status == 2
     assert problem.message == "`nonsense` is not `key=value`"
-    assert problem.hint == "a recipe is chosen with `recipe=nonsense`"
+    assert problem.hint == "a key is set with `nonsense=VALUE`"
 
 
 def test_a_recipe_that_does_not_exist() -> None:
@@ -184,6 +184,10 @@ def test_no_mistake_hides_a_broken_rule(arguments: tuple[str, ...], codes: list[
     [
         ("~nothing", "`nothing` is not set: there is nothing to take away"),
         ("~batch.ramp", "`batch.ramp` is not set: there is nothing to take away"),
+        (
+            "parallel/tp=8",
+            "`parallel/tp` is no group of the recipe; parts of a key are joined by dots",
+        ),
         ("+optim=adam", "`optim` is chosen already; leave out the `+`"),
     ],
 )
@@ -206,6 +210,28 @@ def test_a_recipe_without_its_key() -> None:
         compose(["gpt3-530b"])
 
     assert caught.value.problems[0].hint == "a recipe is chosen with `recipe=gpt3-530b`"
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("seq=4096", "model.seq"),
+        ("steps=9", "run.steps"),
+        ("parallel.TP=8", "parallel.tp"),
+        ("TP=8", "parallel.tp"),
+    ],
+)
+def test_a_key_that_is_written_otherwise(argument: str, meant: str) -> None:
+    """Without its group, or in capitals: a name that is the same goes before one that is near."""
+    found = problems("recipe=gpt3-530b", argument)
+
+    assert found[0].hint.startswith(f"Did you mean `{meant}`? ")
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "-n", "a/b", "", "x" * 101])
+def test_a_name_that_is_no_folder_of_runs(name: str) -> None:
+    """Hidden, an option to every verb, or longer than a file system takes."""
+    assert only("recipe=gpt-tiny", f"run.name='{name}'").code == "invalid_name"
 
 
 def test_a_count_is_offered_as_one() -> None:
