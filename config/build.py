@@ -201,4 +201,5 @@ def _unknown(cls: type, name: str, path: str) -> Problem:
 
 def _elsewhere(cls: type, name: str) -> list[str]:
     """A key of a group that was written without its group: ``tp`` for ``parallel.tp``."""
-    return [key for key in keys(cls) if key.rpartition(".")[2] == name.lower()][:1]
+    found = [key for key in keys(cls) if key.rpartition(".")[2] == name.lower()]
+    return sorted(found, key=len)[:1]
