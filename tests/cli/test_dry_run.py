@@ -140,6 +140,15 @@ def test_a_home_folder_is_no_place_for_runs(
     assert says not in cli(*words, *BIG).err
 
 
+def test_a_variable_that_the_program_refuses(cli: Cli) -> None:
+    """It is warned of before the queue, as `env lint` would; what is right is not."""
+    says = "warning: CUDA_DEVICE_MAX_CONNECTIONS is not 1 with tp 8: Megatron-LM asserts it"
+    words = ("run", *BIG, "--dry-run", "--print", "env")
+
+    assert says in cli(*words, "env.CUDA_DEVICE_MAX_CONNECTIONS=8").err
+    assert says not in cli(*words, "env.CUDA_DEVICE_MAX_CONNECTIONS=1").err
+
+
 def test_the_batch_script_as_json(cli: Cli) -> None:
     """For programs: the same text, and mistakes as elsewhere."""
     shown = json.loads(cli("sbatch", *BIG, "--json").out)
