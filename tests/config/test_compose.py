@@ -234,6 +234,13 @@ def test_a_name_that_is_no_folder_of_runs(name: str) -> None:
     assert only("recipe=gpt-tiny", f"run.name='{name}'").code == "invalid_name"
 
 
+def test_layers_counted_for_the_ends() -> None:
+    """Where they break the division, not counting them is offered."""
+    problem = only("recipe=gpt3-530b", "parallel.account_for_embedding=true")
+
+    assert "parallel.account_for_embedding=false" in overrides(problem)
+
+
 def test_a_count_is_offered_as_one() -> None:
     """`tokens: 270e9` is a float to YAML, and a whole number to its reader."""
     assert overrides(only("recipe=gpt3-530b", "tokens=270B")) == ["tokens=270000000000"]
