@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -54,9 +55,8 @@ def refuse(plan: Plan, piece: str | None, *, dry_run: bool, as_json: bool) -> No
 
 def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> None:
     """A dry run: everything, or one piece of it as it is."""
-    if piece in ("bundle", "sbatch"):  # these go into files
-        require_clean(launch, known_values(plan.recipe.site.secrets))
     if piece == "bundle":
+        require_clean(launch, known_values(plan.recipe.site.secrets))  # it goes into a file
         sys.stdout.buffer.write(bundle.archive(launch))
     elif piece is not None:
         sys.stdout.write(_piece(launch, piece).rstrip("\n") + "\n")
@@ -72,7 +72,16 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
         for each in excluded(plan):
             out().print(f"submitted without {each}")
     bad = damaged(runs_root(plan.recipe.site)) if plan.recipe.site.scheduler == "slurm" else ()
-    print_warnings((*launch.warnings, *bad), err())
+    print_warnings((*launch.warnings, *home_warning(plan), *bad), err())
+
+
+def home_warning(plan: Plan) -> tuple[str, ...]:
+    """Home folders have small quotas, and a slow file system that everybody shares."""
+    root = runs_root(plan.recipe.site).resolve()
+    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(Path.home()):
+        return ()
+    says = f"the run's folder is in your home ({root})"
+    return (f"{says}: name a better place with LLMTRAIN_RUNS or site.runs",)
 
 
 def excluded(plan: Plan) -> tuple[Entry, ...]:
@@ -90,14 +99,9 @@ def _piece(launch: Launch, piece: str) -> str:
         return shlex.join(launch.program.arguments)
     if piece == "env":
         return "\n".join(f"{each.name}={shlex.quote(each.value)}" for each in launch.environment)
-    if piece == "deepspeed":
-        if "ds_config.json" not in launch.files:
-            raise LaunchError("this backend has no DeepSpeed configuration")
-        return launch.files["ds_config.json"]
-    if launch.script != "job.sbatch":
-        hint = "`llmtrain sbatch` writes a generic one; `--print command` shows what is started"
-        raise LaunchError("this launch has no batch script: its site has no Slurm", hint=hint)
-    return launch.files[launch.script]
+    if "ds_config.json" not in launch.files:
+        raise LaunchError("this backend has no DeepSpeed configuration")
+    return launch.files["ds_config.json"]
 
 
 def start_here(plan: Plan, launch: Launch, *, as_json: bool) -> None:

@@ -1,6 +1,8 @@
 """The command: registers the verbs, and is the only place where errors are caught."""
 
 import gc
+import io
+import os
 import signal
 import sys
 from typing import Annotated
@@ -83,25 +85,50 @@ def main() -> None:
     gc.set_threshold(100_000)
     # When the reader of our output goes, as `head` does, there is nobody left to tell.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _open_streams()
     arguments = sys.argv[1:]
     as_json, debug = "--json" in arguments, "--debug" in arguments
     # --debug is allowed anywhere: it is what one adds to a command that has just failed.
     arguments = [word for word in arguments if word != "--debug"]
     try:
         status = app(arguments or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(Interrupted.status)
     except Exception as error:
+        if hasattr(error, "format_message") and not error.format_message():
+            sys.exit(0)  # a group of verbs alone: its help was shown
         known = error if isinstance(error, LlmtrainError) else _translated(error)
         _answer(known, as_json=as_json, debug=debug)
         sys.exit(known.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _open_streams() -> None:
+    """UTF-8 whatever the locale, so that data has the same bytes; a closed stream takes nothing."""
+    for name, errors in (("stdout", "surrogateescape"), ("stderr", "backslashreplace")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def _let_go() -> None:
+    """Throw away what stdout does not take: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _translated(error: Exception) -> LlmtrainError:
-    """Typer's own mistakes of usage, and what should not have happened, as one of ours."""
+    """Typer's own mistakes of usage, the system's, and what should not have happened, as ours."""
     if hasattr(error, "format_message"):
         translated: LlmtrainError = UsageError(str(error.format_message()))
+    elif isinstance(error, OSError) and error.strerror:
+        at = "" if error.filename is None else f": {error.filename}"
+        translated = LlmtrainError(Problem(code="system", says=f"{error.strerror}{at}"))
     else:
         says = f"internal error: {type(error).__name__}: {error}"
         hint = "this is a bug in llmtrain; add --debug for the traceback"
@@ -113,4 +140,9 @@ def _translated(error: Exception) -> LlmtrainError:
 def _answer(error: LlmtrainError, *, as_json: bool, debug: bool) -> None:
     from llmtrain.cli.answer import print_error
 
-    print_error(error, as_json=as_json, debug=debug)
+    try:
+        print_error(error, as_json=as_json, debug=debug)
+        sys.stdout.flush()
+    except OSError:  # stdout takes nothing: its disk is full
+        print_error(error, as_json=False, debug=debug)
+    _let_go()

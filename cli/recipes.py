@@ -41,7 +41,7 @@ def list_recipes(as_json: AsJson = False, recipes: Recipes = None) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("recipe", "GPUs", "cluster", "backend", "what"):
-        table.add_column(name, justify="right" if name == "GPUs" else "left")
+        table.add_column(name, justify="right" if name == "GPUs" else "left", overflow="fold")
     for entry in entries:
         table.add_row(
             entry.name, str(entry.gpus or ""), entry.cluster, entry.backend, entry.description

@@ -29,7 +29,12 @@ def run(
 
     if piece is not None and not dry_run:
         raise typer.BadParameter("--print goes with --dry-run")
-    plan, launch = launching.prepared(planned(arguments, folders(recipes)))
+    asked = planned(arguments, folders(recipes))
+    if piece == "sbatch":
+        from llmtrain.cli.sbatch import write_script
+
+        return write_script(asked)
+    plan, launch = launching.prepared(asked)
     if launch is None:
         launching.refuse(plan, piece, dry_run=dry_run, as_json=as_json)
     elif dry_run:

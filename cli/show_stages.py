@@ -70,9 +70,9 @@ def _memory(plan: Plan, groups: list[Group]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("stage")
     for part, letter, _ in PARTS:
-        table.add_column(f"{part} ({letter})", justify="right")
+        table.add_column(f"{part} ({letter})", justify="right", overflow="fold")
     table.add_column("total", justify="right")
-    table.add_column("fullest, micro-batches")
+    table.add_column("fullest, micro-batches", overflow="fold")
     for numbers, stage in groups:
         sizes = [*_sizes(stage.memory), stage.memory.total]
         table.add_row(numbers, *(f"{size / unit:.2f}" for size in sizes), _moment(stage))

@@ -46,19 +46,23 @@ def detect(
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
     as_json: AsJson = False,
     recipes: Recipes = None,
 ) -> None:
-    """Print a site with all its defaults."""
+    """Print a site with all its defaults; without a name, the one of a recipe that names none."""
     import yaml
 
-    from llmtrain.cli.answer import print_json
+    from llmtrain.cli.answer import err, print_json
     from llmtrain.config.build import plain
     from llmtrain.config.compose import compose
+    from llmtrain.config.search import search_path
 
-    site = plain(compose(["recipe=gpt-tiny", f"site={name}"], folders(recipes)).site)
+    chosen = [] if name is None else [f"site={name}"]
+    site = plain(compose(["recipe=gpt-tiny", *chosen], folders(recipes)).site)
     if as_json:
         print_json(site)
     else:
         typer.echo(yaml.safe_dump(site, sort_keys=False, allow_unicode=True), nl=False)
+        if name is None:
+            err().print(f"sites: {', '.join(search_path(folders(recipes)).options('site'))}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from llmtrain.cli.answer import err, print_json, print_warnings
-from llmtrain.cli.launching import report
+from llmtrain.cli.launching import home_warning, report
 from llmtrain.cli.planning import said
 from llmtrain.config.errors import LaunchError
 from llmtrain.launchers.launch import Launch
@@ -41,7 +41,7 @@ def submit_to_slurm(plan: Plan, launch: Launch, *, as_json: bool, yes: bool, wai
     root = runs_root(site)
     start = require_submittable(plan, launch, console, yes=yes)
     print_warnings((*said(plan), *launch.warnings), console)
-    print_warnings((*_home_warning(root), *space_warnings(plan, root)), console)
+    print_warnings((*home_warning(plan), *space_warnings(plan, root)), console)
     for each in alive(root):
         console.print(f"without {each}")
     if start:
@@ -106,11 +106,3 @@ def _footer(folder: Path, job: Submitted, console: Console) -> None:
     console.print(f"status: llmtrain status {name}")
     console.print(f"logs:   llmtrain logs {name} --follow")
     console.print(f"end it: llmtrain cancel {name}")
-
-
-def _home_warning(root: Path) -> tuple[str, ...]:
-    """Home folders have small quotas, and a slow file system that everybody shares."""
-    if not root.resolve().is_relative_to(Path.home()):
-        return ()
-    says = f"the run's folder is in your home ({root.resolve()})"
-    return (f"{says}: name a better place with LLMTRAIN_RUNS or site.runs",)

@@ -181,17 +181,16 @@ def _whole(value: Any, parts: list[tuple[Any, list[Problem]]]) -> tuple[Any, lis
 
 def _wrong(path: str, value: Any, wanted: str) -> Problem:
     shown = "null" if value is None else repr(value)
-    return Problem(code="wrong_type", key=path, says=f"must be {wanted}, not {shown}")
+    says = f"{'' if path else 'a recipe '}must be {wanted}, not {shown}"
+    return Problem(code="wrong_type", key=path, says=says)
 
 
 def _unknown(cls: type, name: str, path: str) -> Problem:
     key = f"{path}.{name}" if path else name
     names = _names(cls)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    if not close and path == "":
-        close = _elsewhere(cls, name)
-    meant = f"Did you mean `{path}.{close[0]}`? " if close and path else ""
-    meant = f"Did you mean `{close[0]}`? " if close and not path else meant
+    close = [] if path else _elsewhere(cls, name)
+    close = close or get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    meant = f"Did you mean `{f'{path}.' if path else ''}{close[0]}`? " if close else ""
     return Problem(
         code="unknown_key",
         key=key,
@@ -202,4 +201,5 @@ def _unknown(cls: type, name: str, path: str) -> Problem:
 
 def _elsewhere(cls: type, name: str) -> list[str]:
     """A key of a group that was written without its group: ``tp`` for ``parallel.tp``."""
-    return [key for key in keys(cls) if key.rpartition(".")[2] == name][:1]
+    found = [key for key in keys(cls) if key.rpartition(".")[2] == name.lower()]
+    return sorted(found, key=len)[:1]

@@ -38,14 +38,14 @@ class Entry:
 
 
 def catalog(path: SearchPath) -> list[Entry]:
-    """Every recipe on the search path, by name. A file that is not YAML is listed by its name."""
+    """Every recipe on the search path, by name. A broken file is listed by its name."""
     return [_entry(name, file) for name, file in path.recipes().items()]
 
 
 def _entry(name: str, file: Path) -> Entry:
     try:
         data = read_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         data = {}
     data = data if isinstance(data, Mapping) else {}
     chosen = _chosen(data.get("defaults"))

@@ -28,13 +28,30 @@ from llmtrain.config.errors import Problem, RecipeError, Repair, UsageError
 from llmtrain.config.origin import Source, where_set
 from llmtrain.config.overrides import Arguments, is_plain, key, parse_arguments
 from llmtrain.config.recipe import Recipe
-from llmtrain.config.repairs import RULES, Judge, with_repairs
+from llmtrain.config.repairs import RULES, Judge, mending, with_repairs
 from llmtrain.config.rules import violations
 from llmtrain.config.search import SearchPath, recipe_file, search_path, unknown_option
 from llmtrain.config.ungrouped import ungrouped
 
-HYDRA_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError)
+HYDRA_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+    ValueError,
+    RecursionError,
+)
 """What Hydra answers to a mistake: in an override, in a file, in the name of a file."""
+
+DECISIVE = ("model", "cluster", "backend", "site")
+"""Groups without which no rule can be judged."""
+
+REFUSALS = {
+    r"Could not delete from config\. '([^']+)'": "is not set: there is nothing to take away",
+    r"Could not override '([^']+)'": "is no group of the recipe; parts of a key are joined by dots",
+    r"(\S+) appears more than once in the final": "is chosen already; leave out the `+`",
+}
+"""Hydra's answer to an override that does not suit the recipe, and ours about the key in it."""
 
 
 def compose(
@@ -71,7 +88,7 @@ def _checked(composition: "_Composition", judge: Judge, mended: Container[str]) 
             return recipe
         raise RecipeError(composition.located(with_repairs(recipe, broken, judge)))
     repaired = [composition.repaired(problem, judge) for problem in problems]
-    raise RecipeError(composition.located(repaired))
+    raise RecipeError(composition.located([*repaired, *composition.hidden(problems)]))
 
 
 @contextmanager
@@ -152,13 +169,29 @@ class _Composition:
             yield "hydra.searchpath=[" + ",".join(f'"file://{each}"' for each in folders) + "]"
 
     def _line(self, override: Override) -> str:
-        """The override for Hydra; a plain key is forced in, so that our own check answers."""
+        """The override for Hydra; a key is forced in, so that our own check answers."""
         text = str(override.input_line)
         group = key(override)
-        if not is_plain(override) or "/" in group:
+        added = override.is_add() and not override.package
+        if not (is_plain(override) or added) or "/" in group:
             return text
         chosen = group in self._groups and not isinstance(override.value(), Mapping)
-        return text if chosen else f"++{text}"
+        return text if chosen else f"++{text.lstrip('+')}"
+
+    def hidden(self, problems: Sequence[Problem]) -> list[Problem]:
+        """The rules that are broken whatever was meant where ``problems`` are."""
+        unclear = {problem.key for problem in problems if problem.code != "unknown_key"}
+        if any(name.partition(".")[0] in DECISIVE for name in unclear):
+            return []
+        blamed = [(override, problem) for problem in problems for override in self._blamed(problem)]
+        kept = [o for o in self._overrides if all(o is not other for other, _ in blamed)]
+        meant = [next(self._instead(o, p), None) for o, p in blamed if p.key not in unclear]
+        new = parse_arguments([text for repair in meant if repair for text in repair.overrides])
+        try:
+            recipe = build(Recipe, self._data([*kept, *new.overrides]))
+        except RecipeError:
+            return []
+        return [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
 
     def repaired(self, problem: Problem, judge: Judge) -> Problem:
         """``problem`` with what leaves a valid recipe: its own repairs, another command line."""
@@ -197,7 +230,8 @@ class _Composition:
             return
         value = OmegaConf.select(node, key(override))
         if isinstance(value, (int, float, str, bool)):
-            own = as_overrides({key(override): value})
+            whole = isinstance(value, float) and value.is_integer()  # 270e9 is a count
+            own = as_overrides({key(override): int(value) if whole else value})
             yield Repair(overrides=own, why="the recipe's own value")
 
     def _mends(self, others: Sequence[Override], repair: Repair, judge: Judge) -> bool:
@@ -268,9 +302,15 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _said(error: Exception) -> Problem:
     """Hydra's, OmegaConf's or the YAML reader's own answer, in one line."""
+    if isinstance(error, RecursionError):
+        says = "the `defaults` of its files name each other without end"
+        return Problem(code="composition", says=says)
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         says = f"{mark.name}:{mark.line + 1} is not YAML: {error.problem}"
         return Problem(code="composition", says=says)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for pattern, says in REFUSALS.items():
+        if refused := re.match(pattern, lines[0] if lines else ""):
+            return Problem(code="composition", key=refused[1], says=says)
     return Problem(code="composition", says=lines[0] if lines else type(error).__name__)

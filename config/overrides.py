@@ -1,5 +1,6 @@
 """The ``key=value`` arguments of the command line, before anything is composed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,10 +27,10 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     Raises:
         UsageError: for an argument without ``=``, an override that Hydra cannot read, a sweep.
     """
-    problems = [_no_equals(text) for text in arguments if not _looks_right(text)]
+    recipes = [text.partition("=")[2] for text in arguments if text.startswith("recipe=")]
+    problems = [_no_equals(text, recipes) for text in arguments if not _looks_right(text)]
     if problems:
         raise UsageError(problems)
-    recipes = [text.partition("=")[2] for text in arguments if text.startswith("recipe=")]
     if len(set(recipes)) > 1:
         raise UsageError(f"`recipe=` was given {len(recipes)} times: {', '.join(recipes)}")
     texts = [text for text in arguments if not text.startswith("recipe=")]
@@ -41,12 +42,14 @@ def _looks_right(text: str) -> bool:
     return text.startswith("~") or ("=" in text and not text.startswith("="))
 
 
-def _no_equals(text: str) -> Problem:
-    return Problem(
-        code="usage",
-        says=f"`{text}` is not `key=value`",
-        hint=f"a recipe is chosen with `recipe={text}`" if text.isidentifier() else "",
+def _no_equals(text: str, recipes: Sequence[str]) -> Problem:
+    said = (
+        f"a key is set with `{text}=VALUE`"
+        if recipes
+        else f"a recipe is chosen with `recipe={text}`"
     )
+    hint = said if re.match(r"[\w./]", text) and text != "recipe" else ""
+    return Problem(code="usage", says=f"`{text}` is not `key=value`", hint=hint)
 
 
 def _parsed(text: str) -> Override:

@@ -66,4 +66,4 @@ class Recipe:
     @property
     def run_name(self) -> str:
         """What the run's folder is called, before the time; a recipe's name may hold anything."""
-        return self.run.name or sub(r"[^\w.-]+", "-", self.name).strip("-") or "run"
+        return self.run.name or sub(r"[^\w.-]+", "-", self.name).strip("-.")[:100] or "run"

@@ -62,6 +62,11 @@ def repairs(recipe: Recipe, code: str, judge: Judge = RULES) -> Iterator[Repair]
     return _offers(recipe, _candidates(recipe, code), judge)
 
 
+def mending(recipe: Recipe, code: str) -> set[str]:
+    """The keys whose values decide whether there is a problem with this code."""
+    return {key for changes in islice(_candidates(recipe, code), TRIED) for key in changes}
+
+
 def _candidates(recipe: Recipe, code: str) -> Iterator[Changes]:
     for maker in CANDIDATES.get(code, ()):
         yield from islice(maker(recipe), TRIED)
@@ -226,6 +231,8 @@ CANDIDATES: dict[str, tuple[Candidates, ...]] = {
     "microbatches_not_multiple": (batches, _NO_VPP, micro_batches),
     "layers_not_divisible": (
         setting("parallel.layers_per_stage", None),
+        setting("parallel.account_for_embedding", False),
+        setting("parallel.account_for_loss", False),
         _NO_VPP,
         _VPP,
         stages,

@@ -1,6 +1,7 @@
 """The experiment around the model: optimizer, learning-rate schedule, checkpoints, run."""
 
 from dataclasses import dataclass
+from re import fullmatch
 from typing import Literal
 
 from llmtrain.config.checks import at_least, fraction, positive, require
@@ -172,11 +173,11 @@ class Run:
         require(at_least("steps", self.steps, 1), at_least("seed", self.seed, 0), self._name())
 
     def _name(self) -> Problem | None:
-        if self.name is None or (self.name and all(c.isalnum() or c in "._-" for c in self.name)):
+        if self.name is None or fullmatch(r"\w[\w.-]{,99}", self.name):
             return None
         return Problem(
             code="invalid_name",
             key="name",
             says=f"= {self.name!r} names a folder",
-            hint="letters, digits, `.`, `_` and `-` are allowed",
+            hint="letters, digits, `.`, `_` and `-` are allowed, 100 at most; no `.` or `-` first",
         )

@@ -1,6 +1,6 @@
 """Plan -> Launch: one function without side effects. A dry run is stopping here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from llmtrain.config.errors import LaunchError, Problem
@@ -45,8 +45,19 @@ def prepare(plan: Plan, provenance: Provenance) -> Launch:
         commands=job.commands,
         later=job.later,
         missing=todo.missing,
-        warnings=(*todo.warnings, *ranks.warnings, *job.warnings),
+        warnings=(*todo.warnings, *ranks.warnings, *_set_wrongly(plan), *job.warnings),
     )
+
+
+def _set_wrongly(plan: Plan) -> Iterator[str]:
+    """What a recipe or its site sets that cannot do what it says, as `env lint` finds it."""
+    if not (plan.recipe.env or plan.recipe.site.env):
+        return
+    from llmtrain.launchers.fabric.of_recipe import lint_recipe
+
+    for each in lint_recipe(plan):
+        if each.severity == "error":
+            yield f"{each.says}; {each.hint}" if each.hint else each.says
 
 
 def require_startable(launch: Launch, known: Iterable[str] = ()) -> None:

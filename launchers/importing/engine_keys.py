@@ -5,7 +5,7 @@ from typing import Any
 
 from llmtrain.launchers.backends.deepspeed_checks import oversights
 from llmtrain.launchers.importing.reading import Left
-from llmtrain.launchers.mappings import inner, leaves
+from llmtrain.launchers.mappings import inner, leaves, number
 
 Config = Mapping[str, Any]
 
@@ -56,11 +56,13 @@ def loss_scale(config: Config) -> dict[str, Any]:
     block = inner(config, "fp16")
     if not block.get("enabled"):
         return {}
-    if block.get("loss_scale"):
-        return {"loss_scale": float(block["loss_scale"])}
+    scale = number(block, "loss_scale")
+    if scale:
+        return {"loss_scale": float(scale)}
+    power, window = number(block, "initial_scale_power"), number(block, "loss_scale_window")
     return {
-        "initial_loss_scale": 2.0 ** int(block.get("initial_scale_power", 16)),
-        "loss_scale_window": int(block.get("loss_scale_window", 1000)),
+        "initial_loss_scale": 2.0 ** int(16 if power is None else power),
+        "loss_scale_window": int(1000 if window is None else window),
     }
 
 

@@ -161,7 +161,8 @@ def _dense(r: Reading) -> int:
 def _latent(r: Reading) -> Keys:
     if not r.get("--multi-latent-attention"):
         return {}
-    r.has("--qk-layernorm")
+    if not r.has("--qk-layernorm"):
+        r.note("--multi-latent-attention", "a launch of ours has --qk-layernorm with it")
     return {
         "mla": {
             "q_rank": r.get("--q-lora-rank"),

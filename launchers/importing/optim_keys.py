@@ -5,7 +5,7 @@ from typing import Any
 
 from llmtrain.launchers.importing.engine_keys import loss_scale, offloads
 from llmtrain.launchers.importing.reading import Keys, Reading
-from llmtrain.launchers.mappings import inner
+from llmtrain.launchers.mappings import inner, number
 
 
 def precision_keys(r: Reading, config: Mapping[str, Any]) -> Keys:
@@ -71,7 +71,7 @@ def optim_keys(r: Reading, config: Mapping[str, Any], precision: str) -> Keys:
 
 
 def _zero(r: Reading, config: Mapping[str, Any]) -> int:
-    told = inner(config, "zero_optimization").get("stage")
+    told = number(inner(config, "zero_optimization"), "stage")
     stage = r.get("--zero-stage") if r.table.program == "megatron-deepspeed" else None
     if told is not None:
         if stage is not None and r.words("--zero-stage") and int(told) != stage:

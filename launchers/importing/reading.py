@@ -101,22 +101,21 @@ class Reading:
         if any(is_open(word) for word in words):
             self._notes[flag] = "known only when it runs"
             return known.default if known else None
-        if known is not None and known.nargs:
-            return [_converted(word, known) for word in words]
-        return _converted(words[0], known)
+        if known is None:
+            return words[0]
+        try:
+            read = [_converted(word, known) for word in words]
+        except ValueError:
+            self._notes[flag] = f"the program's parser wants {known.type} here"
+            return known.default
+        return read if known.nargs else read[0]
 
 
-def _converted(word: str, flag: Flag | None) -> Any:
-    """A number where the parser wants one, or where it looks like one to nobody else."""
-    wanted = flag.type if flag else ""
-    try:
-        if wanted == "int":
-            return int(word)
-        if wanted == "float":
-            return float(word)
-    except ValueError:
-        pass
-    return word
+def _converted(word: str, flag: Flag) -> Any:
+    """A number where the parser wants one."""
+    if flag.type == "int":
+        return int(word)
+    return float(word) if flag.type == "float" else word
 
 
 def _split(words: Sequence[str], table: FlagTable) -> Iterator[tuple[str, tuple[str, ...]]]:

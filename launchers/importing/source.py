@@ -117,12 +117,17 @@ def _engine(
     return (found if isinstance(found, dict) else {}), ()
 
 
+NODES = ("--nnodes", "--num_nodes", "--num-nodes", "-N", "--nodes")
+"""What torchrun, deepspeed and srun call the number of nodes."""
+
+
 def _ranks(script: Script, program: Program) -> tuple[int | None, int | None]:
     """All ranks, and those of a node, as the launcher or Slurm says."""
     words, options = program.launcher, script.options
-    nodes = _number(words, "--nnodes", "--num_nodes", "--num-nodes", "-N", "--nodes")
+    nodes = _number(words, *NODES)
     each = _number(words, "--nproc_per_node", "--nproc-per-node", "--num_gpus", "--num-gpus")
     nodes = nodes or _digits(options.get("nodes"))
+    alone = each if option_of(words, *NODES) is None and "--hostfile" not in words else None
     gres = options.get("gres", "") + ":" + options.get("gpus-per-node", "")
     in_gres = re.findall(r"(?<![\w.])(\d+)(?![\w.])", gres.replace("gpu", ""))
     each = each or (int(in_gres[-1]) if in_gres else None)
@@ -132,7 +137,8 @@ def _ranks(script: Script, program: Program) -> tuple[int | None, int | None]:
         each = each or _digits(given.get(name))
     for name in ("NNODES", "NUM_NODES", "NODES"):
         nodes = nodes or _digits(given.get(name))
-    world = _digits(given.get("WORLD_SIZE"))
+    # A launcher that is told of no nodes starts its own.
+    world = _digits(given.get("WORLD_SIZE")) or alone
     return (nodes * each if nodes and each else world), each
 
 

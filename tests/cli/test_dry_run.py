@@ -116,15 +116,55 @@ def test_deepspeed_as_a_piece(cli: Cli) -> None:
     assert done.err == "error: this backend has no DeepSpeed configuration\n"
 
 
-def test_no_batch_script_without_slurm(cli: Cli) -> None:
-    """The answer says what there is instead."""
+def test_the_batch_script_as_a_piece(cli: Cli) -> None:
+    """That of ``llmtrain sbatch``, which without a Slurm site is a generic one."""
     done = cli("run", *BIG, "--dry-run", "--print", "sbatch")
 
-    assert (done.status, done.out) == (5, "")
-    assert done.err == (
-        "error: this launch has no batch script: its site has no Slurm\n"
-        "  hint: `llmtrain sbatch` writes a generic one; `--print command` shows what is started\n"
-    )
+    assert done == cli("sbatch", *BIG)
+    assert done.out.startswith("#!/usr/bin/env bash\n#SBATCH --job-name=gpt3-530b\n")
+    assert done.err.startswith("warning: site none has no Slurm: this script is a generic one; ")
+
+
+@pytest.mark.parametrize(
+    "words", [("sbatch",), ("run", "--dry-run"), ("run", "--dry-run", "--print", "args")]
+)
+def test_a_home_folder_is_no_place_for_runs(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """On a Slurm site it is warned of before anything is submitted; another place is taken."""
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    says = f"the run's folder is in your home ({Path('outputs').resolve()})"
+
+    assert says in cli(*words, *BIG, "site.scheduler=slurm").err
+    assert says not in cli(*words, *BIG, "site.scheduler=slurm", "site.runs=/scratch").err
+    assert says not in cli(*words, *BIG).err
+
+
+def test_a_variable_that_the_program_refuses(cli: Cli) -> None:
+    """It is warned of before the queue, as `env lint` would; what is right is not."""
+    says = "warning: CUDA_DEVICE_MAX_CONNECTIONS is not 1 with tp 8: Megatron-LM asserts it"
+    words = ("run", *BIG, "--dry-run", "--print", "env")
+
+    assert says in cli(*words, "env.CUDA_DEVICE_MAX_CONNECTIONS=8").err
+    assert says not in cli(*words, "env.CUDA_DEVICE_MAX_CONNECTIONS=1").err
+
+
+def test_the_batch_script_as_json(cli: Cli) -> None:
+    """For programs: the same text, and mistakes as elsewhere."""
+    shown = json.loads(cli("sbatch", *BIG, "--json").out)
+    wrong = cli("sbatch", *BIG, "gpus=2000", "--json")
+
+    assert shown == {"name": "job.sbatch", "script": cli("sbatch", *BIG).out}
+    assert json.loads(wrong.out)["errors"][0]["code"] == "gpus_not_multiple"
+
+
+def test_no_batch_script_of_a_plan_that_does_not_fit(cli: Cli) -> None:
+    """Stdout stays empty, which sbatch reads; the plan is shown beside the errors all the same."""
+    done = cli("sbatch", *BIG, "cluster=dgx-a100-40g")
+
+    assert (done.status, done.out) == (4, "")
+    assert "layout      8-way TP × 35-way PP" in done.err
+    assert "error: stage 0 needs" in done.err
 
 
 def test_a_batch_script_without_a_site(cli: Cli) -> None:

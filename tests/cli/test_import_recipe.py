@@ -130,3 +130,51 @@ def test_an_approximation_needs_a_word(cli: Cli) -> None:
 
     assert done.status == 4 and "backend.approximate=true" in done.err
     assert cli(*asked, "backend.approximate=true").status == 0
+
+
+ONE_LINE = "torchrun --nproc-per-node 8 pretrain_gpt.py --num-layers 4 --hidden-size 256 "
+ONE_LINE += "--num-attention-heads 4 --seq-length 128 --vocab-size 1000 --micro-batch-size 1 "
+ONE_LINE += "--global-batch-size 8 --train-iters 10"
+
+
+def test_a_launcher_that_is_told_of_no_nodes(cli: Cli, tmp_path: Path) -> None:
+    """It starts its own; where the nodes are told but not known, they are not guessed."""
+    file = tmp_path / "one.sh"
+    for line, gpus in ((ONE_LINE, 8), (ONE_LINE.replace(" --nproc", " --nnodes $N --nproc"), 1)):
+        file.write_text(line)
+        done = cli("import", str(file), "cluster=dgx-a100-80g")
+
+        assert yaml.safe_load(done.out)["gpus"] == gpus
+        assert ("gpus is not in the file" in done.err) == (gpus == 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "says"),
+    [
+        ("iters 10", "iters 5e3", 0, "--train-iters 5e3 (the program's parser wants int here)"),
+        ("layers 4", "layers four", 3, "`model.layers` is needed"),
+    ],
+)
+def test_a_value_that_the_program_would_refuse(
+    cli: Cli, tmp_path: Path, old: str, new: str, status: int, says: str
+) -> None:
+    """It is said; nothing is made of it."""
+    file = tmp_path / "one.sh"
+    file.write_text(ONE_LINE.replace(old, new))
+    done = cli("import", str(file), "cluster=dgx-a100-80g")
+
+    assert (done.status, says in done.err) == (status, True), done.err
+
+
+def test_an_engine_that_others_fill_in(cli: Cli, tmp_path: Path) -> None:
+    """DeepSpeed's JSON for another program may say "auto": then its own defaults hold."""
+    auto = {"enabled": True, "loss_scale": "auto", "initial_scale_power": "auto"}
+    engine = {"fp16": auto | {"loss_scale_window": "auto"}, "zero_optimization": {"stage": "auto"}}
+    (tmp_path / "ds.json").write_text(json.dumps(engine))
+    file = tmp_path / "one.sh"
+    file.write_text(f"{ONE_LINE} --fp16 --deepspeed --deepspeed_config ds.json")
+
+    recipe = yaml.safe_load(cli("import", str(file), "cluster=dgx-a100-80g").out)
+
+    assert recipe["precision"]["initial_loss_scale"] == 65536
+    assert "zero" not in recipe["optim"]

@@ -48,7 +48,6 @@ STATUSES = [
     (4, ("run", *CANNOT, "--dry-run")),
     (5, ("run", BIG)),
     (5, ("run", "recipe=gpt-tiny", "--dry-run", "--print", "deepspeed")),
-    (5, ("run", "recipe=gpt-tiny", "--dry-run", "--print", "sbatch")),
     (6, ("status", "none")),
     (6, ("logs", "none")),
     (6, ("cancel", "none")),
@@ -168,6 +167,23 @@ def test_help_lists_the_verbs(cli: Cli, arguments: tuple[str, ...]) -> None:
     assert all(f"│ {verb} " in done.out for verb in ("run", "plan", "recipes", "status", "resume"))
 
 
+@pytest.mark.parametrize("group", ["env", "site", "data"])
+def test_a_group_of_verbs_alone(cli: Cli, group: str) -> None:
+    """Its help, as that of the command alone."""
+    done = cli(group)
+
+    assert (done.status, done.err) == (0, "")
+    assert f"Usage: llmtrain {group} [OPTIONS] COMMAND" in done.out
+
+
+def test_the_site_of_a_recipe_that_names_none(cli: Cli) -> None:
+    """Without a name ``site show`` shows that one, and says which others there are."""
+    done = cli("site", "show")
+
+    assert done.out == cli("site", "show", "none").out
+    assert (done.status, done.err) == (0, "sites: none\n")
+
+
 def test_arguments_that_are_not_text(program: Cli) -> None:
     """Bytes that are no UTF-8 are answered, in JSON too."""
     done = subprocess.run(
@@ -190,6 +206,37 @@ def test_a_reader_that_goes_away(arguments: tuple[str, ...]) -> None:
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_a_closed_stdout() -> None:
+    """What nobody can read is not written, and the status is that of the work."""
+    for arguments, status in (("plan recipe=gpt-tiny", 0), ("plan recipe=gpt5", 3)):
+        words = ["bash", "-c", f"{COMMAND} {arguments} >&- 2>&-"]
+        done = subprocess.run(words, capture_output=True, check=False)
+
+        assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+@pytest.mark.parametrize("words", [("recipes",), ("plan", BIG, "--json"), ("sbatch", BIG)])
+def test_a_full_disk_behind_stdout(words: tuple[str, ...]) -> None:
+    """It is said once, in a line, and is no bug of ours."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "error: No space left on device",
+    )
+
+
+def test_a_locale_without_utf_8(program: Cli) -> None:
+    """The bytes are the same as elsewhere: JSON, scripts and signs such as ×."""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (("plan", BIG), ("plan", "--help"), ("plan", BIG, "gpus=2000", "--json")):
+        done = program(*words, **locale)
+
+        assert done == program(*words)
+        assert "internal error" not in done.err
 
 
 def test_from_anywhere(program: Cli) -> None:

@@ -1,12 +1,14 @@
 """``llmtrain recipes``: find, read, take away."""
 
 import json
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 import llmtrain.recipes
-from tests.cli.conftest import Cli
+from tests.cli.conftest import COMMAND, Cli
 
 RECIPES = Path(llmtrain.recipes.__path__[0])
 
@@ -111,3 +113,24 @@ def test_a_folder_of_ones_own(cli: Cli) -> None:
     assert json.loads(own.out)["steps"] == 77
     assert json.loads(cli("plan", "recipe=gpt-tiny", "--json").out)["steps"] == 1000
     assert cli("plan", "recipe=other").status == 3
+
+
+def test_a_copy_that_finds_no_room() -> None:
+    """Half a file does not stay: the next try would be told that it is there."""
+    words = f"ulimit -f 0; exec {COMMAND} recipes copy gpt-tiny mine.yaml"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        5,
+        "error: mine.yaml cannot be written: File too large\n",
+    )
+    assert list(Path().iterdir()) == []
+
+
+def test_a_narrow_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are broken over lines, not cut: no part of one is lost."""
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = cli("recipes").out
+
+    assert "…" not in shown
+    assert max(len(line) for line in shown.splitlines()) <= 60

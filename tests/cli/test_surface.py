@@ -17,7 +17,7 @@ SURFACE = {
     "llmtrain site detect": "--help --json --output -h -o",
     "llmtrain site show": "--help --json --recipes -h NAME",
     "llmtrain verify": "--help --json -h NAME",
-    "llmtrain sbatch": "--help --recipes -h ARGUMENTS",
+    "llmtrain sbatch": "--help --json --recipes -h ARGUMENTS",
     "llmtrain env": "--help -h",
     "llmtrain env show": "--export --format --help --json --recipes -h ARGUMENTS",
     "llmtrain env lint": "--help --json --nccl --recipes -h WHAT",

@@ -123,6 +123,8 @@ def test_a_wrong_type_is_said(data: dict[str, Any], says: str) -> None:
 
 def test_what_is_no_group_at_all_is_said() -> None:
     assert mistakes(Inner, [1]) == [("wrong_type", "")]
+    with pytest.raises(RecipeError, match="a recipe must be a group of keys: count"):
+        build(Inner, [1])
     assert mistakes(Inner, None) == [("wrong_type", "")]
 
 

@@ -41,9 +41,9 @@ def test_the_first_folder_wins_and_base_is_no_recipe(mine: Path) -> None:
     assert "base" not in entries
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a", "defaults: x", "gpus: many", "\x00"])
+@pytest.mark.parametrize("text", ["a: [", "- a", "defaults: x", "gpus: many", "\x00", "\xff"])
 def test_a_broken_file_is_listed_by_its_name(mine: Path, text: str) -> None:
-    (mine / "broken.yaml").write_text(text)
+    (mine / "broken.yaml").write_text(text, encoding="latin-1")
     (entry,) = catalog(SearchPath(folders=(mine,)))
 
     assert (entry.name, entry.description, entry.gpus, entry.model) == ("broken", "", None, "")

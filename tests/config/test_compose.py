@@ -138,7 +138,7 @@ def test_a_word_alone() -> None:
 
     assert caught.value.status == 2
     assert problem.message == "`nonsense` is not `key=value`"
-    assert problem.hint == "a recipe is chosen with `recipe=nonsense`"
+    assert problem.hint == "a key is set with `nonsense=VALUE`"
 
 
 def test_a_recipe_that_does_not_exist() -> None:
@@ -160,6 +160,92 @@ def test_every_mistake_at_once() -> None:
     assert len(found) == len(arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (("parallel.tpp=8", "gpus=2000"), ["unknown_key", "gpus_not_multiple"]),
+        (("optim.zero=9", "gpus=2000"), ["out_of_range", "gpus_not_multiple"]),
+        # With 25 stages, 2000 GPUs are right; what `gpus=x` and `model=gpt5` mean nobody knows.
+        (
+            ("parallel.ppp=25", "gpus=2000", "parallel.vpp=1"),
+            ["unknown_key", "layers_not_divisible"],
+        ),
+        (("gpus=x", "parallel.tp=7"), ["wrong_type", "tp_not_divisor"]),
+        (("model=gpt5", "gpus=2000"), ["unknown_model"]),
+    ],
+)
+def test_no_mistake_hides_a_broken_rule(arguments: tuple[str, ...], codes: list[str]) -> None:
+    """Where it is broken whatever was meant; nothing is said about what cannot be known."""
+    assert [problem.code for problem in problems("recipe=gpt3-530b", *arguments)] == codes
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("~nothing", "`nothing` is not set: there is nothing to take away"),
+        ("~batch.ramp", "`batch.ramp` is not set: there is nothing to take away"),
+        (
+            "parallel/tp=8",
+            "`parallel/tp` is no group of the recipe; parts of a key are joined by dots",
+        ),
+        ("+optim=adam", "`optim` is chosen already; leave out the `+`"),
+    ],
+)
+def test_what_hydra_refuses(argument: str, message: str) -> None:
+    """In our words, with where it was set."""
+    problem = only("recipe=gpt3-530b", argument)
+
+    assert (problem.message, problem.where) == (message, f"command line: {argument}")
+
+
+def test_a_plus_before_a_key_that_is_there() -> None:
+    """It is changed: our own checks answer, as they do to a key without one."""
+    assert compose(["recipe=gpt3-530b", "+parallel.vpp=1"]).parallel.vpp == 1
+    assert only("recipe=gpt3-530b", "+parallel.tpp=8").code == "unknown_key"
+
+
+def test_a_recipe_without_its_key() -> None:
+    """A name alone, as people type it, is answered with how it is said."""
+    with pytest.raises(UsageError) as caught:
+        compose(["gpt3-530b"])
+
+    assert caught.value.problems[0].hint == "a recipe is chosen with `recipe=gpt3-530b`"
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("seq=4096", "model.seq"),
+        ("steps=9", "run.steps"),
+        ("parallel.TP=8", "parallel.tp"),
+        ("TP=8", "parallel.tp"),
+    ],
+)
+def test_a_key_that_is_written_otherwise(argument: str, meant: str) -> None:
+    """Without its group, or in capitals: a name that is the same goes before one that is near."""
+    found = problems("recipe=gpt3-530b", argument)
+
+    assert found[0].hint.startswith(f"Did you mean `{meant}`? ")
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "-n", "a/b", "", "x" * 101])
+def test_a_name_that_is_no_folder_of_runs(name: str) -> None:
+    """Hidden, an option to every verb, or longer than a file system takes."""
+    assert only("recipe=gpt-tiny", f"run.name='{name}'").code == "invalid_name"
+
+
+def test_layers_counted_for_the_ends() -> None:
+    """Where they break the division, not counting them is offered."""
+    problem = only("recipe=gpt3-530b", "parallel.account_for_embedding=true")
+
+    assert "parallel.account_for_embedding=false" in overrides(problem)
+
+
+def test_a_count_is_offered_as_one() -> None:
+    """`tokens: 270e9` is a float to YAML, and a whole number to its reader."""
+    assert overrides(only("recipe=gpt3-530b", "tokens=270B")) == ["tokens=270000000000"]
+
+
 def test_rules_are_checked_when_all_else_is_right() -> None:
     """Three broken rules, three answers."""
     found = problems("recipe=gpt3-530b", "gpus=2000", "optim.zero=3", "precision=fp8")
@@ -178,6 +264,16 @@ def test_a_broken_file_is_not_traced_back(write: Write, text: str) -> None:
     write("here/r.yaml", text)
 
     assert problems("recipe=./r.yaml")
+
+
+def test_recipes_that_name_each_other(write: Write) -> None:
+    """Hydra would follow them until Python ends it."""
+    write("here/a.yaml", "defaults: [b]")
+    write("here/b.yaml", "defaults: [a]")
+
+    assert only("recipe=./a.yaml").message == (
+        "the `defaults` of its files name each other without end"
+    )
 
 
 def test_a_repair_is_judged_by_who_asks() -> None:

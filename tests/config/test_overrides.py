@@ -88,7 +88,7 @@ def test_no_recipe_at_all() -> None:
 @pytest.mark.parametrize(
     "argument",
     [
-        *("~nothing", "+gpus=2", "model@foo=gpt3-5b", "++cluster=local-gpu", "model/x=y"),
+        *("~nothing", "+gpu=2", "model@foo=gpt3-5b", "++cluster=local-gpu", "model/x=y"),
         *("cluster=null", "cluster=[a]", "cluster=", "batch=[1]", "parallel=null", "~gpus"),
         *("model.name=${nothing}", "run.name=${run.name}", "gpus=???", "gpus=", "a.b.c=3"),
         *("gpus=1e400", "gpus=0x10", "model.layers=1e999", "x" * 3000 + "=1", "model=../x"),
