@@ -88,7 +88,12 @@ def _checked(composition: "_Composition", judge: Judge, mended: Container[str]) 
             return recipe
         raise RecipeError(composition.located(with_repairs(recipe, broken, judge)))
     repaired = [composition.repaired(problem, judge) for problem in problems]
-    raise RecipeError(composition.located([*repaired, *composition.hidden(problems)]))
+    hidden = [each for each in composition.hidden(problems) if each.code not in mended]
+    if not any(problem.repairs for problem in repaired):
+        # As where several rules are broken: what mends all of it stands with the first.
+        offers = composition.together(problems, judge)
+        repaired[0] = replace(repaired[0], repairs=offers)
+    raise RecipeError(composition.located([*repaired, *hidden]))
 
 
 @contextmanager
@@ -183,15 +188,43 @@ class _Composition:
         unclear = {problem.key for problem in problems if problem.code != "unknown_key"}
         if any(name.partition(".")[0] in DECISIVE for name in unclear):
             return []
-        blamed = [(override, problem) for problem in problems for override in self._blamed(problem)]
-        kept = [o for o in self._overrides if all(o is not other for other, _ in blamed)]
-        meant = [next(self._instead(o, p), None) for o, p in blamed if p.key not in unclear]
-        new = parse_arguments([text for repair in meant if repair for text in repair.overrides])
-        try:
-            recipe = build(Recipe, self._data([*kept, *new.overrides]))
-        except RecipeError:
+        clear = [problem for problem in problems if problem.key not in unclear]
+        recipe = self._with(problems, self._meant_texts(clear))
+        if recipe is None:
             return []
-        return [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
+        # What was said of another name is found there.
+        places = {text.partition("=")[0]: p.key for p in clear for text in self._meant_texts([p])}
+        broken = [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
+        keys = [each.at or each.key for each in broken]
+        return [replace(p, at=places.get(at, at)) for p, at in zip(broken, keys, strict=True)]
+
+    def together(self, problems: Sequence[Problem], judge: Judge) -> tuple[Repair, ...]:
+        """What mends them all: each as it was probably meant, and then the rules."""
+        texts = self._meant_texts(problems)
+        recipe = self._with(problems, texts) if all(map(self._meant, problems)) else None
+        if recipe is None:
+            return ()
+        broken = with_repairs(recipe, violations(recipe), judge)
+        offers = next((each.repairs for each in broken if each.repairs), ())
+        tried = [_followed(texts, offer) for offer in offers or (Repair(overrides=()),)]
+        return tuple(r for r in tried if self._mends(self._others(problems), r, judge))
+
+    def _meant(self, problem: Problem) -> list[Repair]:
+        blamed = self._blamed(problem)
+        return [*problem.repairs, *(each for o in blamed for each in self._instead(o, problem))]
+
+    def _meant_texts(self, problems: Sequence[Problem]) -> list[str]:
+        """The first thing that each may have been meant to be."""
+        first = [repair for problem in problems for repair in self._meant(problem)[:1]]
+        return [text for repair in first for text in repair.overrides]
+
+    def _others(self, problems: Sequence[Problem]) -> list[Override]:
+        blamed = [override for problem in problems for override in self._blamed(problem)]
+        return [each for each in self._overrides if all(each is not other for other in blamed)]
+
+    def _with(self, problems: Sequence[Problem], texts: Sequence[str]) -> Recipe | None:
+        """The recipe with ``texts`` in place of what made the problems, if it can be built."""
+        return self._built([*self._others(problems), *parse_arguments(texts).overrides])
 
     def repaired(self, problem: Problem, judge: Judge) -> Problem:
         """``problem`` with what leaves a valid recipe: its own repairs, another command line."""
@@ -235,12 +268,14 @@ class _Composition:
             yield Repair(overrides=own, why="the recipe's own value")
 
     def _mends(self, others: Sequence[Override], repair: Repair, judge: Judge) -> bool:
-        new = parse_arguments(repair.overrides).overrides
+        recipe = self._built([*others, *parse_arguments(repair.overrides).overrides])
+        return recipe is not None and judge.accepts(recipe)
+
+    def _built(self, overrides: Sequence[Override]) -> Recipe | None:
         try:
-            recipe = build(Recipe, self._data([*others, *new]))
+            return build(Recipe, self._data(overrides))
         except RecipeError:
-            return False
-        return judge.accepts(recipe)
+            return None
 
     def located(self, problems: Sequence[Problem]) -> list[Problem]:
         """The problems with where each was set."""
@@ -249,7 +284,7 @@ class _Composition:
         except HYDRA_ERRORS:
             sources = []
         return [
-            replace(p, where=where_set(p.key or p.at, self._overrides, sources)) for p in problems
+            replace(p, where=where_set(p.at or p.key, self._overrides, sources)) for p in problems
         ]
 
     def _sources(self) -> Iterator[Source]:
@@ -287,6 +322,13 @@ def _no_resolvers(config: DictConfig) -> None:
             problems.append(Problem(code="resolver", key=name, says=says))
     if problems:
         raise RecipeError(problems)
+
+
+def _followed(texts: Sequence[str], repair: Repair) -> Repair:
+    """``texts``, and then a repair, which has the last word on its keys."""
+    later = {text.partition("=")[0] for text in repair.overrides}
+    first = [text for text in texts if text.partition("=")[0] not in later]
+    return replace(repair, overrides=(*first, *repair.overrides))
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

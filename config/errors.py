@@ -43,7 +43,7 @@ class Problem:
     key: str = ""
     """The dotted recipe key, empty where the problem belongs to several."""
     at: str = ""
-    """The key to look for in ``where`` if the sentence does not begin with one."""
+    """The key to look for in ``where`` if it is not that of the sentence."""
     where: str = ""
     """Where the value was set: the command line, or file and line."""
     hint: str = ""

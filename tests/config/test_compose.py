@@ -180,6 +180,38 @@ def test_no_mistake_hides_a_broken_rule(arguments: tuple[str, ...], codes: list[
 
 
 @pytest.mark.parametrize(
+    ("arguments", "offered"),
+    [
+        (("parallel.tpp=8", "optim.zeroo=0"), "parallel.tp=8 optim.zero=0"),
+        (("parallel.tpp=8", "gpus=2000"), "parallel.tp=8 gpus=2240"),
+        (("optim.zero=9", "gpus=2000"), "optim.zero=0 gpus=2240"),
+        (("precision=fb16", "gpus=2000"), "precision=fp16 gpus=2240"),
+        (("parallel.tpp=7",), "parallel.tp=8"),
+        (("parallel.zzzzz=7", "gpus=2000"), None),
+    ],
+)
+def test_what_mends_several_mistakes_stands_with_the_first(
+    arguments: tuple[str, ...], offered: str | None
+) -> None:
+    """In place of what was typed it gives a recipe; where one is beyond guessing nothing does."""
+    first, *others = problems("recipe=gpt3-530b", *arguments)
+    offers = [" ".join(repair.overrides) for repair in first.repairs]
+
+    assert not any(problem.repairs for problem in others)
+    assert offers[:1] == ([] if offered is None else [offered])
+    assert all(compose(["recipe=gpt3-530b", *offer.split()]) for offer in offers)
+
+
+def test_a_rule_is_broken_where_the_value_was_typed() -> None:
+    """Not where the key that was meant has another value."""
+    found = problems("recipe=gpt3-530b", "parallel.tpp=7")
+
+    assert [each.where for each in found if "parallel.tp`" in each.message][-1:] == [
+        "command line: parallel.tpp=7"
+    ]
+
+
+@pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("~nothing", "`nothing` is not set: there is nothing to take away"),
