@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from llmtrain.config.build import build
-from llmtrain.config.compose import HYDRA_ERRORS
+from llmtrain.config.composition import HYDRA_ERRORS
 from llmtrain.config.errors import Problem, RecipeError, UsageError
 from llmtrain.config.overrides import key, parse_arguments
 from llmtrain.config.place import Cluster

@@ -1,0 +1,129 @@
+"""Mistakes in what composes a recipe: what each was meant to be, and what else is wrong then."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from hydra.core.override_parser.types import Override
+
+from llmtrain.config.change import as_overrides
+from llmtrain.config.composition import Composition
+from llmtrain.config.errors import Problem, Repair
+from llmtrain.config.overrides import key, parse_arguments
+from llmtrain.config.repairs import Judge, mending, with_repairs
+from llmtrain.config.rules import violations
+
+DECISIVE = ("model", "cluster", "backend", "site")
+"""Groups without which no rule can be judged."""
+
+
+def answered(composition: Composition, problems: Sequence[Problem], judge: Judge) -> list[Problem]:
+    """The problems with what leaves a valid recipe, and the rules that are broken besides.
+
+    Where nothing mends all of it from one problem's place, what does stands with the first.
+    """
+    mistakes = _Mistakes(composition, judge)
+    repaired = [mistakes.repaired(problem) for problem in problems]
+    if not any(problem.repairs for problem in repaired):
+        repaired[0] = replace(repaired[0], repairs=mistakes.together(problems))
+    return [*repaired, *mistakes.hidden(problems)]
+
+
+class _Mistakes:
+    """What is wrong with one command line."""
+
+    def __init__(self, composition: Composition, judge: Judge) -> None:
+        self._composition = composition
+        self._overrides = composition.overrides
+        self._judge = judge
+
+    def repaired(self, problem: Problem) -> Problem:
+        """``problem`` with what leaves a valid recipe: its own repairs, another command line."""
+        tried = [(list(self._overrides), repair) for repair in problem.repairs]
+        for override in self._blamed(problem):
+            others = [other for other in self._overrides if other is not override]
+            tried += [(others, repair) for repair in self._instead(override, problem)]
+        found = [repair for others, repair in tried if self._mends(others, repair)]
+        once = {repair.overrides: repair for repair in reversed(found)}
+        return replace(problem, repairs=tuple(reversed(once.values()))[:3])
+
+    def together(self, problems: Sequence[Problem]) -> tuple[Repair, ...]:
+        """What mends them all: each as it was probably meant, and then the rules."""
+        meant, others = [self._meant(problem) for problem in problems], self._others(problems)
+        texts = [text for repair in meant if repair for text in repair.overrides]
+        recipe = self._composition.built([*others, *parse_arguments(texts).overrides])
+        if recipe is None or None in meant:
+            return ()
+        broken = with_repairs(recipe, violations(recipe), self._judge)
+        offers = next((each.repairs for each in broken if each.repairs), ())
+        tried = [_followed(texts, offer) for offer in offers or (Repair(overrides=()),)]
+        return tuple(repair for repair in tried if self._mends(others, repair))
+
+    def hidden(self, problems: Sequence[Problem]) -> list[Problem]:
+        """The rules that are broken whatever was meant where ``problems`` are."""
+        unclear = {problem.key for problem in problems if problem.code != "unknown_key"}
+        if any(name.partition(".")[0] in DECISIVE for name in unclear):
+            return []
+        said = {p.key: self._meant(p) for p in problems if p.key not in unclear}
+        # What was said of another name is found there.
+        places = {text: at for at, repair in said.items() if repair for text in repair.overrides}
+        new = parse_arguments(list(places)).overrides
+        recipe = self._composition.built([*self._others(problems), *new])
+        if recipe is None:
+            return []
+        at = {text.partition("=")[0]: place for text, place in places.items()}
+        broken = [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
+        return [replace(p, at=at.get(p.at or p.key, p.at or p.key)) for p in broken]
+
+    def _meant(self, problem: Problem) -> Repair | None:
+        """What stands there was probably meant to be this."""
+        blamed = self._blamed(problem)
+        instead = (repair for each in blamed for repair in self._instead(each, problem))
+        return next(chain(problem.repairs, instead), None)
+
+    def _blamed(self, problem: Problem) -> list[Override]:
+        """The overrides of its key; where there is none, those of the same group."""
+        keys = {key(override): override for override in self._overrides}
+        at = [o for name, o in keys.items() if f"{problem.key}.".startswith(f"{name}.")]
+        group = problem.key.partition(".")[0]
+        return at or [o for name, o in keys.items() if name.startswith(f"{group}.")]
+
+    def _instead(self, override: Override, problem: Problem) -> Iterator[Repair]:
+        meant = _quoted(problem.hint.partition("?")[0]) if "Did you mean" in problem.hint else []
+        value = str(override.input_line).partition("=")[2]
+        for text in meant:
+            if problem.code == "unknown_key":
+                yield Repair(overrides=(f"{text}={value}",))
+            elif problem.code == "invalid_choice":
+                yield Repair(overrides=(f"{problem.key}={text}",))
+            else:
+                yield Repair(overrides=(text,))
+        yield from self._own_value(override)
+
+    def _own_value(self, override: Override) -> Iterator[Repair]:
+        others = [other for other in self._overrides if other is not override]
+        value = self._composition.value(key(override), others)
+        if isinstance(value, (int, float, str, bool)):
+            whole = isinstance(value, float) and value.is_integer()  # 270e9 is a count
+            own = as_overrides({key(override): int(value) if whole else value})
+            yield Repair(overrides=own, why="the recipe's own value")
+
+    def _others(self, problems: Sequence[Problem]) -> list[Override]:
+        blamed = [override for problem in problems for override in self._blamed(problem)]
+        return [each for each in self._overrides if all(each is not other for other in blamed)]
+
+    def _mends(self, others: Sequence[Override], repair: Repair) -> bool:
+        new = parse_arguments(repair.overrides).overrides
+        recipe = self._composition.built([*others, *new])
+        return recipe is not None and self._judge.accepts(recipe)
+
+
+def _quoted(text: str) -> list[str]:
+    return text.split("`")[1::2]
+
+
+def _followed(texts: Sequence[str], repair: Repair) -> Repair:
+    """``texts``, and then a repair, which has the last word on its keys."""
+    later = {text.partition("=")[0] for text in repair.overrides}
+    first = [text for text in texts if text.partition("=")[0] not in later]
+    return replace(repair, overrides=(*first, *repair.overrides))
