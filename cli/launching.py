@@ -1,10 +1,10 @@
 """What ``llmtrain run`` does with a prepared launch: show it, or start it here."""
 
+import os
 import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 from rich.console import Console
 
@@ -77,8 +77,8 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
 
 def home_warning(plan: Plan) -> tuple[str, ...]:
     """Home folders have small quotas, and a slow file system that everybody shares."""
-    root = runs_root(plan.recipe.site).resolve()
-    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(Path.home()):
+    root, home = runs_root(plan.recipe.site).resolve(), os.path.expanduser("~")
+    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(os.path.realpath(home)):
         return ()
     says = f"the run's folder is in your home ({root})"
     return (f"{says}: name a better place with LLMTRAIN_RUNS or site.runs",)

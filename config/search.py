@@ -64,7 +64,7 @@ def search_path(extra: Sequence[Path] = ()) -> SearchPath:
 
 def _from_environment() -> Iterator[Path]:
     listed = os.environ.get("LLMTRAIN_RECIPES", "")
-    return (Path(folder).expanduser() for folder in listed.split(os.pathsep) if folder)
+    return (Path(os.path.expanduser(folder)) for folder in listed.split(os.pathsep) if folder)
 
 
 def user_folder() -> Path:
@@ -86,7 +86,7 @@ def recipe_file(recipe: str, path: SearchPath) -> Path:
         RecipeError: if there is none.
     """
     if recipe.endswith(".yaml") or "/" in recipe:
-        file = Path(recipe).expanduser().resolve()
+        file = Path(os.path.expanduser(recipe)).resolve()
         if file.is_file() and file.suffix == ".yaml":
             return file
         says = f"there is no file {recipe}" if not file.is_file() else f"{recipe} is not a .yaml"

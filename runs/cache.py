@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from llmtrain.runs import slurm
@@ -45,4 +46,4 @@ def is_current(folder: Path) -> bool:
     state = "\n".join(f"{name} {found.st_size} {int(found.st_mtime)}" for name, found in states)
     text = f"{facts['digest']}\n{state}"
     mark = hashlib.sha256(text.encode()).hexdigest()
-    return (Path(facts["folder"]).expanduser() / f".llmtrain-{mark}").is_file()
+    return (Path(os.path.expanduser(facts["folder"])) / f".llmtrain-{mark}").is_file()

@@ -22,7 +22,7 @@ from llmtrain.launchers.launch import Launch
 def runs_root(site: Site | None = None) -> Path:
     """LLMTRAIN_RUNS, else ``site.runs``, else ./outputs."""
     named = os.environ.get("LLMTRAIN_RUNS") or (site.runs if site else None)
-    return Path(named).expanduser() if named else Path("outputs")
+    return Path(os.path.expanduser(named)) if named else Path("outputs")
 
 
 def run_roots() -> tuple[Path, ...]:
@@ -32,7 +32,7 @@ def run_roots() -> tuple[Path, ...]:
     """
     if os.environ.get("LLMTRAIN_RUNS"):
         return (runs_root(),)
-    named = [Path(runs).expanduser() for runs in _site_runs()]
+    named = [Path(os.path.expanduser(runs)) for runs in _site_runs()]
     found = {path.absolute(): path for path in (runs_root(), *named)}
     return tuple(found.values())
 

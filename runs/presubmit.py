@@ -93,7 +93,7 @@ def require_paths(plan: Plan) -> None:
 def _trouble(path: str) -> str:
     if not path.startswith(("/", "~")):
         return "is relative: the ranks work in the run's folder"
-    return "" if Path(path).expanduser().exists() else "does not exist here"
+    return "" if Path(os.path.expanduser(path)).exists() else "does not exist here"
 
 
 def _paths(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -158,6 +158,14 @@ def test_the_batch_script_as_json(cli: Cli) -> None:
     assert json.loads(wrong.out)["errors"][0]["code"] == "gpus_not_multiple"
 
 
+def test_a_user_without_a_home(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that no list of users has, as in containers: there is nothing to warn of."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+
+    assert cli("sbatch", *BIG, "site.scheduler=slurm").status == 0
+
+
 def test_no_batch_script_of_a_plan_that_does_not_fit(cli: Cli) -> None:
     """Stdout stays empty, which sbatch reads; the plan is shown beside the errors all the same."""
     done = cli("sbatch", *BIG, "cluster=dgx-a100-40g")
