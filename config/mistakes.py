@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import islice, product
 
 from hydra.core.override_parser.types import Override
 
@@ -15,6 +15,9 @@ from llmtrain.config.rules import violations
 
 DECISIVE = ("model", "cluster", "backend", "site")
 """Groups without which no rule can be judged."""
+
+GUESSES = 4
+"""Readings of a command line with mistakes for which a valid recipe is looked for."""
 
 
 def answered(composition: Composition, problems: Sequence[Problem], judge: Judge) -> list[Problem]:
@@ -49,10 +52,15 @@ class _Mistakes:
 
     def together(self, problems: Sequence[Problem]) -> tuple[Repair, ...]:
         """What mends them all: each as it was probably meant, and then the rules."""
-        meant, others = [self._meant(problem) for problem in problems], self._others(problems)
-        texts = [text for repair in meant if repair for text in repair.overrides]
+        others = self._others(problems)
+        options = [list(islice(self._meanings(problem), 2)) for problem in problems]
+        tried = (self._completed(others, meant) for meant in islice(product(*options), GUESSES))
+        return next((offers for offers in tried if offers), ())
+
+    def _completed(self, others: Sequence[Override], meant: Sequence[Repair]) -> tuple[Repair, ...]:
+        texts = [text for repair in meant for text in repair.overrides]
         recipe = self._composition.built([*others, *parse_arguments(texts).overrides])
-        if recipe is None or None in meant:
+        if recipe is None:
             return ()
         broken = with_repairs(recipe, violations(recipe), self._judge)
         offers = next((each.repairs for each in broken if each.repairs), ())
@@ -64,7 +72,8 @@ class _Mistakes:
         unclear = {problem.key for problem in problems if problem.code != "unknown_key"}
         if any(name.partition(".")[0] in DECISIVE for name in unclear):
             return []
-        said = {p.key: self._meant(p) for p in problems if p.key not in unclear}
+        clear = [problem for problem in problems if problem.key not in unclear]
+        said = {p.key: next(self._meanings(p), None) for p in clear}
         # What was said of another name is found there.
         places = {text: at for at, repair in said.items() if repair for text in repair.overrides}
         new = parse_arguments(list(places)).overrides
@@ -75,11 +84,11 @@ class _Mistakes:
         broken = [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
         return [replace(p, at=at.get(p.at or p.key, p.at or p.key)) for p in broken]
 
-    def _meant(self, problem: Problem) -> Repair | None:
-        """What stands there was probably meant to be this."""
-        blamed = self._blamed(problem)
-        instead = (repair for each in blamed for repair in self._instead(each, problem))
-        return next(chain(problem.repairs, instead), None)
+    def _meanings(self, problem: Problem) -> Iterator[Repair]:
+        """What was probably meant by what stands there."""
+        yield from problem.repairs
+        for override in self._blamed(problem):
+            yield from self._instead(override, problem)
 
     def _blamed(self, problem: Problem) -> list[Override]:
         """The overrides of its key; where there is none, those of the same group."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import isqrt, log
 
-from llmtrain.config.change import Changes, as_overrides, changed_if_valid, value_of
+from llmtrain.config.change import Changes, as_overrides, changed, changed_if_valid, value_of
 from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.layout import data_parallel, microbatches
 from llmtrain.config.recipe import Recipe
@@ -46,13 +46,15 @@ def with_repairs(
     """The problems, each with the repairs that mend the whole recipe.
 
     Where no single change does, changes for several problems are tried together, then with what
-    else the judge asks for; they stand with the first. A planner's judge is stricter than rules.
+    else the judge asks for, then one after the other; they stand with the first. A planner's judge
+    is stricter than rules.
     """
     found = [replace(p, repairs=tuple(repairs(recipe, p.code, judge))) for p in problems]
     if problems and not any(problem.repairs for problem in found):
         together = tuple(_together(recipe, {problem.code for problem in problems}))
         offers = tuple(_offers(recipe, together, judge))
         offers = offers or tuple(_offers(recipe, _completed(recipe, together, judge), judge))
+        offers = offers or tuple(_offers(recipe, _in_turn(recipe, problems), judge))
         found[0] = replace(found[0], repairs=offers)
     return tuple(found)
 
@@ -79,6 +81,23 @@ def _together(recipe: Recipe, codes: set[str]) -> Iterator[Changes]:
         gone = tuple(f"{key}." for key, value in merged.items() if value is None)
         # What lies below a group that another change takes away is not changed.
         yield {key: value for key, value in merged.items() if not key.startswith(gone)}
+
+
+def _in_turn(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Changes]:
+    """Changes that mend one problem, and those for what is wrong after them."""
+    for problem in reversed(problems):
+        for changes, left in islice(_mending(recipe, problem.code), COMPLETED):
+            further = _together(changed(recipe, changes), left)
+            yield from ({**changes, **more} for more in islice(further, COMPLETED))
+
+
+def _mending(recipe: Recipe, code: str) -> Iterator[tuple[Changes, set[str]]]:
+    """The candidates after which this problem is gone, and the codes of what is left."""
+    for changes in _candidates(recipe, code):
+        new = changed_if_valid(recipe, changes)
+        left = {each.code for each in violations(new)} if new else set()
+        if left and code not in left:
+            yield changes, left
 
 
 def _completed(recipe: Recipe, candidates: Sequence[Changes], judge: Judge) -> Iterator[Changes]:

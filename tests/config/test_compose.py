@@ -187,6 +187,8 @@ def test_no_mistake_hides_a_broken_rule(arguments: tuple[str, ...], codes: list[
         (("optim.zero=9", "gpus=2000"), "optim.zero=0 gpus=2240"),
         (("precision=fb16", "gpus=2000"), "precision=fp16 gpus=2240"),
         (("parallel.tpp=7",), "parallel.tp=8"),
+        # Stages that the layers do not divide into, and GPUs that fit neither these nor others.
+        (("parallel.pp=30", "gpus=2000"), "parallel.pp=35 gpus=2240"),
         (("parallel.zzzzz=7", "gpus=2000"), None),
     ],
 )
