@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
+from typing import TypeAlias
 
 from hydra.core.override_parser.types import Override
 
@@ -18,6 +19,9 @@ DECISIVE = ("model", "cluster", "backend", "site")
 
 GUESSES = 4
 """Readings of a command line with mistakes for which a valid recipe is looked for."""
+
+Meaning: TypeAlias = tuple[tuple[Override, ...], Repair]
+"""Overrides that are taken away, and what was probably meant by them."""
 
 
 def answered(composition: Composition, problems: Sequence[Problem], judge: Judge) -> list[Problem]:
@@ -42,23 +46,20 @@ class _Mistakes:
 
     def repaired(self, problem: Problem) -> Problem:
         """``problem`` with what leaves a valid recipe: its own repairs, another command line."""
-        tried = [(list(self._overrides), repair) for repair in problem.repairs]
-        for override in self._blamed(problem):
-            others = [other for other in self._overrides if other is not override]
-            tried += [(others, repair) for repair in self._instead(override, problem)]
-        found = [repair for others, repair in tried if self._mends(others, repair)]
+        tried = self._meanings(problem)
+        found = [repair for gone, repair in tried if self._mends(self._without(gone), repair)]
         once = {repair.overrides: repair for repair in reversed(found)}
         return replace(problem, repairs=tuple(reversed(once.values()))[:3])
 
     def together(self, problems: Sequence[Problem]) -> tuple[Repair, ...]:
         """What mends them all: each as it was probably meant, and then the rules."""
-        others = self._others(problems)
         options = [list(islice(self._meanings(problem), 2)) for problem in problems]
-        tried = (self._completed(others, meant) for meant in islice(product(*options), GUESSES))
+        tried = (self._completed(meant) for meant in islice(product(*options), GUESSES))
         return next((offers for offers in tried if offers), ())
 
-    def _completed(self, others: Sequence[Override], meant: Sequence[Repair]) -> tuple[Repair, ...]:
-        texts = [text for repair in meant for text in repair.overrides]
+    def _completed(self, meant: Sequence[Meaning]) -> tuple[Repair, ...]:
+        others = self._without([override for gone, _ in meant for override in gone])
+        texts = [text for _, repair in meant for text in repair.overrides]
         recipe = self._composition.built([*others, *parse_arguments(texts).overrides])
         if recipe is None:
             return ()
@@ -73,22 +74,22 @@ class _Mistakes:
         if any(name.partition(".")[0] in DECISIVE for name in unclear):
             return []
         clear = [problem for problem in problems if problem.key not in unclear]
-        said = {p.key: next(self._meanings(p), None) for p in clear}
+        said = [(p.key, repair) for p in clear for _, repair in islice(self._meanings(p), 1)]
         # What was said of another name is found there.
-        places = {text: at for at, repair in said.items() if repair for text in repair.overrides}
+        places = {text: at for at, repair in said for text in repair.overrides}
         new = parse_arguments(list(places)).overrides
-        recipe = self._composition.built([*self._others(problems), *new])
+        blamed = [override for problem in problems for override in self._blamed(problem)]
+        recipe = self._composition.built([*self._without(blamed), *new])
         if recipe is None:
             return []
         at = {text.partition("=")[0]: place for text, place in places.items()}
         broken = [each for each in violations(recipe) if not unclear & mending(recipe, each.code)]
         return [replace(p, at=at.get(p.at or p.key, p.at or p.key)) for p in broken]
 
-    def _meanings(self, problem: Problem) -> Iterator[Repair]:
-        """What was probably meant by what stands there."""
-        yield from problem.repairs
+    def _meanings(self, problem: Problem) -> Iterator[Meaning]:
+        yield from (((), repair) for repair in problem.repairs)
         for override in self._blamed(problem):
-            yield from self._instead(override, problem)
+            yield from (((override,), repair) for repair in self._instead(override, problem))
 
     def _blamed(self, problem: Problem) -> list[Override]:
         """The overrides of its key; where there is none, those of the same group."""
@@ -117,9 +118,8 @@ class _Mistakes:
             own = as_overrides({key(override): int(value) if whole else value})
             yield Repair(overrides=own, why="the recipe's own value")
 
-    def _others(self, problems: Sequence[Problem]) -> list[Override]:
-        blamed = [override for problem in problems for override in self._blamed(problem)]
-        return [each for each in self._overrides if all(each is not other for other in blamed)]
+    def _without(self, gone: Sequence[Override]) -> list[Override]:
+        return [each for each in self._overrides if all(each is not other for other in gone)]
 
     def _mends(self, others: Sequence[Override], repair: Repair) -> bool:
         new = parse_arguments(repair.overrides).overrides
