@@ -1,6 +1,5 @@
 """What ``llmtrain run`` does with a prepared launch: show it, or start it here."""
 
-import os
 import shlex
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ from llmtrain.cli.answer import err, out, print_json, print_warnings
 from llmtrain.cli.planning import said
 from llmtrain.cli.show_plan import show_plan
 from llmtrain.config.errors import LaunchError, PlanError
+from llmtrain.config.home import expanded
 from llmtrain.launchers import bundle
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.prepare import prepare, require_clean, require_startable
@@ -77,8 +77,8 @@ def show(plan: Plan, launch: Launch, piece: str | None, *, as_json: bool) -> Non
 
 def home_warning(plan: Plan) -> tuple[str, ...]:
     """Home folders have small quotas, and a slow file system that everybody shares."""
-    root, home = runs_root(plan.recipe.site).resolve(), os.path.expanduser("~")
-    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(os.path.realpath(home)):
+    root = runs_root(plan.recipe.site).resolve()
+    if plan.recipe.site.scheduler != "slurm" or not root.is_relative_to(expanded("~").resolve()):
         return ()
     says = f"the run's folder is in your home ({root})"
     return (f"{says}: name a better place with LLMTRAIN_RUNS or site.runs",)

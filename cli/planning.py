@@ -1,11 +1,11 @@
 """From arguments to a plan, the same for every verb."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from llmtrain.config.compose import compose
 from llmtrain.config.errors import PlanError
+from llmtrain.config.home import expanded
 from llmtrain.planner.calibration import calibrated
 from llmtrain.planner.mending import LAUNCH
 from llmtrain.planner.plan import Plan, make_plan
@@ -37,7 +37,7 @@ def planned(arguments: Sequence[str] | None, folders: Sequence[Path]) -> Plan:
 def _script(arguments: Sequence[str]) -> Path | None:
     """The file of ``recipe=FILE`` where that is a launch that somebody wrote, or NeMo's YAML."""
     names = [word.partition("=")[2] for word in arguments if word.startswith("recipe=")]
-    file = Path(os.path.expanduser(names[0])) if len(names) == 1 else Path()
+    file = expanded(names[0]) if len(names) == 1 else Path()
     if file.suffix == "" or not file.is_file():
         return None
     if file.suffix not in (".yaml", ".yml"):

@@ -11,6 +11,7 @@ from llmtrain.config.change import as_overrides
 from llmtrain.config.composition import Composition
 from llmtrain.config.errors import Problem, Repair
 from llmtrain.config.overrides import key, parse_arguments
+from llmtrain.config.recipe import Recipe
 from llmtrain.config.repairs import Judge, mending, with_repairs
 from llmtrain.config.rules import violations
 
@@ -60,7 +61,7 @@ class _Mistakes:
     def _completed(self, meant: Sequence[Meaning]) -> tuple[Repair, ...]:
         others = self._without([override for gone, _ in meant for override in gone])
         texts = [text for _, repair in meant for text in repair.overrides]
-        recipe = self._composition.built([*others, *parse_arguments(texts).overrides])
+        recipe = self._built(others, texts)
         if recipe is None:
             return ()
         broken = with_repairs(recipe, violations(recipe), self._judge)
@@ -77,9 +78,8 @@ class _Mistakes:
         said = [(p.key, repair) for p in clear for _, repair in islice(self._meanings(p), 1)]
         # What was said of another name is found there.
         places = {text: at for at, repair in said for text in repair.overrides}
-        new = parse_arguments(list(places)).overrides
         blamed = [override for problem in problems for override in self._blamed(problem)]
-        recipe = self._composition.built([*self._without(blamed), *new])
+        recipe = self._built(self._without(blamed), list(places))
         if recipe is None:
             return []
         at = {text.partition("=")[0]: place for text, place in places.items()}
@@ -111,8 +111,7 @@ class _Mistakes:
         yield from self._own_value(override)
 
     def _own_value(self, override: Override) -> Iterator[Repair]:
-        others = [other for other in self._overrides if other is not override]
-        value = self._composition.value(key(override), others)
+        value = self._composition.value(key(override), self._without((override,)))
         if isinstance(value, (int, float, str, bool)):
             whole = isinstance(value, float) and value.is_integer()  # 270e9 is a count
             own = as_overrides({key(override): int(value) if whole else value})
@@ -121,9 +120,11 @@ class _Mistakes:
     def _without(self, gone: Sequence[Override]) -> list[Override]:
         return [each for each in self._overrides if all(each is not other for other in gone)]
 
+    def _built(self, others: Sequence[Override], texts: Sequence[str]) -> Recipe | None:
+        return self._composition.built([*others, *parse_arguments(texts).overrides])
+
     def _mends(self, others: Sequence[Override], repair: Repair) -> bool:
-        new = parse_arguments(repair.overrides).overrides
-        recipe = self._composition.built([*others, *new])
+        recipe = self._built(others, repair.overrides)
         return recipe is not None and self._judge.accepts(recipe)
 
 

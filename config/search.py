@@ -8,6 +8,7 @@ from pathlib import Path
 
 import llmtrain.recipes
 from llmtrain.config.errors import Problem, RecipeError
+from llmtrain.config.home import expanded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +65,13 @@ def search_path(extra: Sequence[Path] = ()) -> SearchPath:
 
 def _from_environment() -> Iterator[Path]:
     listed = os.environ.get("LLMTRAIN_RECIPES", "")
-    return (Path(os.path.expanduser(folder)) for folder in listed.split(os.pathsep) if folder)
+    return (expanded(folder) for folder in listed.split(os.pathsep) if folder)
 
 
 def user_folder() -> Path:
     """``~/.config/llmtrain``: what the user's own machine knows."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return Path(home) / "llmtrain"
+    named = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(named) if named else expanded("~/.config")) / "llmtrain"
 
 
 def _default_folders() -> Iterator[Path]:
@@ -86,7 +87,7 @@ def recipe_file(recipe: str, path: SearchPath) -> Path:
         RecipeError: if there is none.
     """
     if recipe.endswith(".yaml") or "/" in recipe:
-        file = Path(os.path.expanduser(recipe)).resolve()
+        file = expanded(recipe).resolve()
         if file.is_file() and file.suffix == ".yaml":
             return file
         says = f"there is no file {recipe}" if not file.is_file() else f"{recipe} is not a .yaml"

@@ -1,12 +1,11 @@
 """Secrets are named in a recipe and never written: what looks like one is not let into a file."""
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.config.home import expanded
 from llmtrain.config.site import Secrets
 
 PATTERNS: Mapping[str, str] = {
@@ -59,7 +58,7 @@ def require_no_secrets(
 def known_values(secrets: Secrets) -> tuple[str, ...]:
     """The values in the file of secrets, if it can be read here."""
     try:
-        text = Path(os.path.expanduser(secrets.file)).read_text(encoding="utf-8")
+        text = expanded(secrets.file).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ()
     pairs = (line.partition("=") for line in text.splitlines())

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from llmtrain.config.home import expanded
 from llmtrain.runs import slurm
 from llmtrain.runs.slurm import Submitted
 
@@ -46,4 +46,4 @@ def is_current(folder: Path) -> bool:
     state = "\n".join(f"{name} {found.st_size} {int(found.st_mtime)}" for name, found in states)
     text = f"{facts['digest']}\n{state}"
     mark = hashlib.sha256(text.encode()).hexdigest()
-    return (Path(os.path.expanduser(facts["folder"])) / f".llmtrain-{mark}").is_file()
+    return (expanded(facts["folder"]) / f".llmtrain-{mark}").is_file()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmtrain.config.errors import LaunchError, Problem, RecipeError, RunError
+from llmtrain.config.home import expanded
 from llmtrain.config.search import search_path
 from llmtrain.config.site import Site
 from llmtrain.launchers.launch import Launch
@@ -22,7 +23,7 @@ from llmtrain.launchers.launch import Launch
 def runs_root(site: Site | None = None) -> Path:
     """LLMTRAIN_RUNS, else ``site.runs``, else ./outputs."""
     named = os.environ.get("LLMTRAIN_RUNS") or (site.runs if site else None)
-    return Path(os.path.expanduser(named)) if named else Path("outputs")
+    return expanded(named) if named else Path("outputs")
 
 
 def run_roots() -> tuple[Path, ...]:
@@ -32,7 +33,7 @@ def run_roots() -> tuple[Path, ...]:
     """
     if os.environ.get("LLMTRAIN_RUNS"):
         return (runs_root(),)
-    named = [Path(os.path.expanduser(runs)) for runs in _site_runs()]
+    named = [expanded(runs) for runs in _site_runs()]
     found = {path.absolute(): path for path in (runs_root(), *named)}
     return tuple(found.values())
 

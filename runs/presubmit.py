@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmtrain.config.errors import LaunchError, Problem
+from llmtrain.config.home import expanded
 from llmtrain.launchers.launch import Launch
 from llmtrain.launchers.schedulers.slurm_time import limit_seconds
 from llmtrain.planner.plan import Plan, plan_json
@@ -93,7 +94,7 @@ def require_paths(plan: Plan) -> None:
 def _trouble(path: str) -> str:
     if not path.startswith(("/", "~")):
         return "is relative: the ranks work in the run's folder"
-    return "" if Path(os.path.expanduser(path)).exists() else "does not exist here"
+    return "" if expanded(path).exists() else "does not exist here"
 
 
 def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
