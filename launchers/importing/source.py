@@ -127,7 +127,7 @@ def _ranks(script: Script, program: Program) -> tuple[int | None, int | None]:
     nodes = _number(words, *NODES)
     each = _number(words, "--nproc_per_node", "--nproc-per-node", "--num_gpus", "--num-gpus")
     nodes = nodes or _digits(options.get("nodes"))
-    alone = each if option_of(words, *NODES) is None and "--hostfile" not in words else None
+    alone = each if option_of(words, *NODES, "--hostfile") is None else None
     gres = options.get("gres", "") + ":" + options.get("gpus-per-node", "")
     in_gres = re.findall(r"(?<![\w.])(\d+)(?![\w.])", gres.replace("gpu", ""))
     each = each or (int(in_gres[-1]) if in_gres else None)

@@ -140,7 +140,9 @@ ONE_LINE += "--global-batch-size 8 --train-iters 10"
 def test_a_launcher_that_is_told_of_no_nodes(cli: Cli, tmp_path: Path) -> None:
     """It starts its own; where the nodes are told but not known, they are not guessed."""
     file = tmp_path / "one.sh"
-    for line, gpus in ((ONE_LINE, 8), (ONE_LINE.replace(" --nproc", " --nnodes $N --nproc"), 1)):
+    unknown = ONE_LINE.replace(" --nproc", " --nnodes $N --nproc")
+    listed = ONE_LINE.replace("torchrun --nproc-per-node", "deepspeed --hostfile=hosts --num_gpus")
+    for line, gpus in ((ONE_LINE, 8), (unknown, 1), (listed, 1)):
         file.write_text(line)
         done = cli("import", str(file), "cluster=dgx-a100-80g")
 
